@@ -1,0 +1,1 @@
+"""Leaves only, one domain per file. A leaf proposes; it never sends, never blocks and never reads a clock."""

@@ -1,0 +1,64 @@
+"""ament_python package and plain pip package in one; every dependency is declared here and nowhere else."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "vla_bt"
+ENGINE = find_packages(include=["vla_bt", "vla_bt.*"])
+MAPPED = {
+    "vla_bt.trees": "trees",
+    "vla_bt.behaviours": "behaviours",
+    "vla_bt.config": "config",
+    "vla_bt.launch": "launch",
+}
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Language-driven autonomy for a mobile robot: a VLA policy under a behaviour tree, on ROS 2",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[*ENGINE, *MAPPED],
+    package_dir={NAME: NAME, **MAPPED},
+    package_data={"vla_bt.config": ["*.yaml", "*/*.yaml", "*.xml"], "vla_bt.launch": ["*.py"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
+        ("share/vla_bt", ["package.xml"]),
+        ("share/vla_bt/launch", glob("launch/*.launch.py")),
+        ("share/vla_bt/config", glob("config/*.yaml")),
+        ("share/vla_bt/config/policies", glob("config/policies/*.yaml")),
+    ],
+    install_requires=[
+        "py_trees>=2.3,<3",
+        "numpy>=1.24",
+        "opencv-python-headless>=4.8",
+        "h5py>=3.8",
+        "psutil>=5.9",
+        "pyyaml>=6",
+        "torch>=2.2",
+        "transformers>=4.45",
+        "safetensors>=0.4",
+        "sentencepiece>=0.2",
+        "pillow>=10",
+        "rich>=13",
+        "matplotlib>=3.7",
+        "pydot>=2",
+    ],
+    extras_require={
+        "ros": [
+            "ros-jazzy-rclpy",
+            "ros-jazzy-rmw-fastrtps-cpp",
+            "ros-jazzy-sensor-msgs",
+            "ros-jazzy-geometry-msgs",
+            "ros-jazzy-nav-msgs",
+            "ros-jazzy-std-msgs",
+            "ros-jazzy-std-srvs",
+            "ros-jazzy-diagnostic-msgs",
+        ],
+        "sim": ["mujoco==3.17.0"],
+        "dev": ["pytest>=8", "pytest-timeout>=2", "hypothesis>=6", "ruff", "mypy", "types-PyYAML", "types-psutil"],
+    },
+    entry_points={"console_scripts": ["vla-bt = vla_bt.cli.main:main"]},
+    zip_safe=False,
+)

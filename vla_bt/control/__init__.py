@@ -1,0 +1,1 @@
+"""Who may move the robot and how fast: pure rules of (time, state, input), with no clock and no input of their own."""

@@ -1,0 +1,1 @@
+"""From an English sentence to ordered sub-goals, and the ledger of what became of each."""

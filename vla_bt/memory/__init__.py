@@ -1,0 +1,1 @@
+"""What memory is left, and which step of the ladder that calls for."""

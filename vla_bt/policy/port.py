@@ -1,0 +1,139 @@
+"""The policy port, on both sides of the process border.
+
+``Policy`` is what a policy implements: plain calls that may take long. ``PolicyClient`` is what the tree sees: calls that
+never block, whether the policy runs in a worker process (``vla_bt.policy.client``) or inline in lockstep
+(``vla_bt.app.lockstep``). One step per handed-over frame: ``frames_handed`` and ``steps_taken`` must meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.words import Twist
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """What one step yields.
+
+    Attributes
+    ----------
+    actions : ndarray of float32, shape (chunk, 3)
+        Proposed velocities (linear_x, linear_y, angular_z) [m/s, m/s, rad/s], the first for the frame's own time.
+    action_period_s : float
+        Time between consecutive actions of the chunk [s].
+    stop_probability : float
+        The policy's own claim that the goal is reached, 0..1; never derived from small actions.
+    latency_s : float
+        Time the step took [s].
+    text_cache_hit : bool
+        The goal's text features came from the cache.
+    clamped : bool
+        An action had to be limited to the policy's declared range.
+    """
+
+    actions: NDArray[np.float32]
+    action_period_s: float
+    stop_probability: float
+    latency_s: float = 0.0
+    text_cache_hit: bool = False
+    clamped: bool = False
+
+    @property
+    def finite(self) -> bool:
+        """Every number in it is finite."""
+        return bool(np.isfinite(self.actions).all()) and bool(np.isfinite(self.stop_probability))
+
+
+@dataclass(frozen=True)
+class PolicyInfo:
+    """What a policy says of itself.
+
+    ``label`` is shown to people: ``untrained``, ``simulator truth, not vision``, or what the weights' card says.
+    ``weights_hash`` is hex, empty when there are no weights.
+    """
+
+    name: str
+    label: str
+    frame_width: int
+    frame_height: int
+    weights_hash: str = ""
+    needs_frame: bool = True
+
+
+class Policy(Protocol):
+    """A policy. Called from one thread."""
+
+    @property
+    def info(self) -> PolicyInfo:
+        """What it is."""
+
+    def reset(self, goal: str) -> None:
+        """Start a new goal: forget the recurrent state, encode the text once."""
+
+    def step(self, frame: NDArray[np.uint8] | None, time_s: float, measured: Twist) -> PolicyStep:
+        """Take exactly one recurrent step on one frame.
+
+        Parameters
+        ----------
+        frame : ndarray of uint8, shape (height, width, 3), RGB, or None
+            None only when ``info.needs_frame`` is false.
+        time_s : float
+            Exposure/receipt time of the frame on the caller's clock [s]; gaps reset the state.
+        measured : Twist
+            Velocity of the robot: measured by odometry, or last applied by the gate.
+        """
+
+
+@dataclass(frozen=True)
+class PolicyOutput:
+    """A step's result as it arrives at the tree, labelled with what it was made from."""
+
+    step: PolicyStep
+    goal_id: int
+    frame_sequence: int
+    frame_time_s: float
+    received_s: float
+
+    def action_at(self, time_s: float) -> Twist | None:
+        """Return the chunk's action for ``time_s`` on the tree's clock, None outside the chunk."""
+        index = int((time_s - self.frame_time_s) / self.step.action_period_s + 1e-9)
+        if not 0 <= index < len(self.step.actions):
+            return None
+        return Twist(*(float(value) for value in self.step.actions[index]))
+
+
+@dataclass(frozen=True)
+class PolicyStatus:
+    """How the policy is doing.
+
+    ``state`` is one of ``starting``, ``ready``, ``dead``; ``detail`` says why in words.
+    """
+
+    state: str
+    detail: str
+    info: PolicyInfo | None
+    frames_handed: int
+    steps_taken: int
+    restarts: int
+    last_latency_s: float
+
+
+class PolicyClient(Protocol):
+    """The tree's view of the policy. No call blocks."""
+
+    def set_goal(self, goal_id: int, goal: str) -> None:
+        """Start a goal; outputs of earlier goals are discarded from now on."""
+
+    def hand_frame(self, frame_sequence: int, frame_time_s: float, measured: Twist) -> bool:
+        """Hand one new frame over for one step. False when a step is still under way or the policy is not ready."""
+
+    def poll(self) -> PolicyOutput | None:
+        """Return the newest output for the current goal that was not returned yet, if any."""
+
+    def status(self) -> PolicyStatus:
+        """Report."""

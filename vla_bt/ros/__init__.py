@@ -1,0 +1,1 @@
+"""The ROS 2 side: one file per node, and the adapter that makes ROS topics a ``Robot`` port."""

@@ -1,0 +1,151 @@
+"""Settings of every process: declared once as dataclasses with units and ranges, read from ROS parameter files.
+
+Promises: an unknown name, a wrong type or a value out of range is refused with one line that says what, where and what would be
+right; nothing falls back silently. The same files serve ROS (``ros__parameters``) and lockstep.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+
+class SettingsError(ValueError):
+    """A setting that can't be used; the message is one line, fit for a user."""
+
+
+def setting(default: Any, doc: str, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """Declare a dataclass field with its meaning and range (inclusive)."""
+    metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """Limits and deadlines of the gate."""
+
+    period_s: float = setting(0.02, "period of the gate's own timer [s]", 0.005, 0.1)
+    max_valid_for_s: float = setting(0.2, "cap on a request's time to live, from receipt [s]", 0.02, 0.25)
+    max_linear_x: float = setting(0.6, "forward and backward speed limit [m/s]", 0.0, 3.0)
+    max_linear_y: float = setting(0.4, "sideways speed limit [m/s]", 0.0, 3.0)
+    max_angular_z: float = setting(1.2, "turning speed limit [rad/s]", 0.0, 6.0)
+    max_linear_acceleration: float = setting(1.2, "linear acceleration limit [m/s^2]", 0.05, 20.0)
+    max_angular_acceleration: float = setting(4.0, "angular acceleration limit [rad/s^2]", 0.05, 50.0)
+    cmd_vel_type: str = setting("Twist", "message type of cmd_vel", choices=("Twist", "TwistStamped"))
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Rates, time-outs and limits of the tree process."""
+
+    tick_period_s: float = setting(0.05, "period of the tree's tick [s]", 0.01, 0.5)
+    tick_overrun_s: float = setting(0.15, "a tick later than this stops autonomy for that tick [s]", 0.02, 1.0)
+    camera_timeout_s: float = setting(0.25, "age at which a camera frame is stale [s]", 0.05, 5.0)
+    camera_frozen_s: float = setting(1.0, "unchanged picture while moving for this long is a frozen camera [s]", 0.2, 10.0)
+    teleop_timeout_s: float = setting(0.35, "age at which a teleop velocity is stale [s]", 0.05, 2.0)
+    odometry_timeout_s: float = setting(0.3, "age at which odometry is stale [s]", 0.05, 5.0)
+    scan_timeout_s: float = setting(0.5, "age at which a scan is stale [s]", 0.05, 5.0)
+    battery_timeout_s: float = setting(15.0, "age at which a battery state is stale [s]", 1.0, 300.0)
+    gate_timeout_s: float = setting(0.2, "silence of the gate that counts as its fault [s]", 0.05, 2.0)
+    contact_hold_s: float = setting(0.5, "a contact blocks its direction for this long [s]", 0.05, 5.0)
+    battery_low: float = setting(0.15, "charge below which autonomy stops [fraction]", 0.0, 1.0)
+    obstacle_distance_m: float = setting(0.12, "clearance at which a direction is blocked [m]", 0.0, 2.0)
+    robot_radius_m: float = setting(0.2, "radius of the robot's footprint [m]", 0.02, 2.0)
+    request_valid_for_s: float = setting(0.15, "time to live of each request [s]", 0.02, 0.25)
+    handover_s: float = setting(0.4, "time over which control passes between person and policy [s]", 0.0, 3.0)
+    goal_timeout_s: float = setting(120.0, "a goal not reached by then is expired [s]", 1.0, 3600.0)
+    policy_output_timeout_s: float = setting(0.25, "silence of a ready policy that counts as dead [s]", 0.05, 10.0)
+    stop_probability: float = setting(0.5, "the policy's claim of arrival counts above this", 0.0, 1.0)
+    max_policy_linear: float = setting(0.5, "speed limit on the policy's proposals [m/s]", 0.0, 3.0)
+    max_policy_angular: float = setting(1.0, "turning limit on the policy's proposals [rad/s]", 0.0, 6.0)
+    motion_linear: float = setting(0.25, "speed of measured motions such as 'go forward 1 m' [m/s]", 0.02, 2.0)
+    motion_angular: float = setting(0.6, "turning speed of measured motions [rad/s]", 0.02, 3.0)
+    memory_warn_mb: float = setting(1500.0, "MemAvailable below which caches are cleared [MB]", 0.0, 1e6)
+    memory_critical_mb: float = setting(500.0, "MemAvailable below which autonomy stops [MB]", 0.0, 1e6)
+    required_inputs: list[str] = setting(
+        ["camera", "odometry", "scan", "battery"], "inputs this robot has; what is not listed is neither awaited nor trusted"
+    )
+    frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
+    runs_directory: str = setting("runs", "where episodes and summaries go")
+    initial_mode: str = setting("manual", "mode at start", choices=("manual", "vla", "hybrid"))
+
+
+S = TypeVar("S")
+
+
+def build(kind: type[S], values: dict[str, Any], where: str) -> S:
+    """Build a settings object from plain values, refusing what does not fit.
+
+    Raises
+    ------
+    SettingsError
+        With one line naming ``where``, the setting and what would be right.
+    """
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise SettingsError(f"{where}: unknown setting '{unknown[0]}'; known: {', '.join(sorted(fields))}")
+    checked = {name: check(fields[name], value, where) for name, value in values.items()}
+    return kind(**checked)
+
+
+def check(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """Return ``value`` as the field's type, or raise :class:`SettingsError`."""
+    name, low, high = item.name, item.metadata["low"], item.metadata["high"]
+    kind = {"float": float, "int": int, "str": str, "bool": bool, "list[str]": list}[str(item.type)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise SettingsError(f"{where}: {name} is {value!r}; expected {item.type} ({item.metadata['doc']})")
+    if low is not None and not low <= value <= high:
+        raise SettingsError(f"{where}: {name} is {value:g}; expected {low:g} to {high:g} ({item.metadata['doc']})")
+    if item.metadata["choices"] and value not in item.metadata["choices"]:
+        raise SettingsError(f"{where}: {name} is {value!r}; expected one of {', '.join(item.metadata['choices'])}")
+    if kind is list and not all(isinstance(entry, str) for entry in value):
+        raise SettingsError(f"{where}: {name} is {value!r}; expected a list of words ({item.metadata['doc']})")
+    return value
+
+
+def config_path(name: str) -> Path:
+    """Return the path of a file shipped in ``config/``.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such file.
+    """
+    path = Path(str(importlib.resources.files("vla_bt.config"))) / name
+    if not path.is_file():
+        raise SettingsError(f"no configuration file config/{name}")
+    return path
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, with a one-line error for anything else."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected a mapping at the top, got {type(content).__name__}")
+    return content
+
+
+def load(kind: type[S], node: str, path: Path | None = None) -> S:
+    """Load the settings of ``node`` from a ROS parameter file (default: the shipped ``config/robot.yaml``)."""
+    path = path or config_path("robot.yaml")
+    content = read_yaml(path)
+    section = content.get(node, content.get(f"/**/{node}", {}))
+    parameters = section.get("ros__parameters", {}) if isinstance(section, dict) else None
+    if not isinstance(parameters, dict):
+        raise SettingsError(f"{path}: {node}: expected 'ros__parameters:' with a mapping under it")
+    return build(kind, parameters, f"{path}: {node}")

@@ -1,0 +1,166 @@
+"""Fixed binary records for local messages (tree -> gate -> tree, tree <-> policy), and the datagram socket they travel on.
+
+Promises: never pickle; every record starts with a magic word and a version; a record of the wrong length, magic, version or
+with non-finite numbers is refused (``WireError``), so that whoever owns the socket can count and ignore it. Sending never
+blocks: a full or absent peer loses the message and ``send`` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import struct
+from pathlib import Path
+
+from vla_bt.port import GateStatus, Request
+from vla_bt.words import Source, Twist
+
+VERSION = 1
+_HEAD = struct.Struct("<4sH")
+_REQUEST = struct.Struct("<3dBIQdQ")
+_STATUS = struct.Struct("<B3dB")
+
+MAX_DATAGRAM = 60_000
+
+
+class WireError(ValueError):
+    """A datagram that is not a valid record."""
+
+
+def _frame(magic: bytes, body: bytes) -> bytes:
+    return _HEAD.pack(magic, VERSION) + body
+
+
+def body_of(data: bytes, magic: bytes) -> bytes:
+    """Return the record's body after checking magic and version."""
+    if len(data) < _HEAD.size:
+        raise WireError(f"record of {len(data)} bytes is too short")
+    got, version = _HEAD.unpack_from(data)
+    if got != magic:
+        raise WireError(f"record starts with {got!r}, expected {magic!r}")
+    if version != VERSION:
+        raise WireError(f"record version {version}, expected {VERSION}")
+    return data[_HEAD.size :]
+
+
+def unpack(layout: struct.Struct, body: bytes) -> tuple[int | float | bytes, ...]:
+    """Unpack a body of exactly the layout's size, refusing non-finite numbers."""
+    if len(body) != layout.size:
+        raise WireError(f"body of {len(body)} bytes, expected {layout.size}")
+    values = layout.unpack(body)
+    if not all(math.isfinite(value) for value in values if isinstance(value, float)):
+        raise WireError("record holds a non-finite number")
+    return values
+
+
+def pack_request(request: Request) -> bytes:
+    """Encode a request for the gate."""
+    return _frame(
+        b"VBRQ",
+        _REQUEST.pack(
+            *request.twist,
+            int(request.source),
+            request.goal_id,
+            request.frame_sequence,
+            request.valid_for_s,
+            request.tick,
+        ),
+    )
+
+
+def unpack_request(data: bytes) -> Request:
+    """Decode a request; raises :class:`WireError`."""
+    x, y, z, source, goal_id, frame, valid_for_s, tick = unpack(_REQUEST, body_of(data, b"VBRQ"))
+    try:
+        kind = Source(int(source))
+    except ValueError:
+        raise WireError(f"unknown source {source!r}") from None
+    return Request(
+        Twist(float(x), float(y), float(z)), kind, int(goal_id), int(frame), float(valid_for_s), int(tick)
+    )
+
+
+def pack_gate_status(status: GateStatus) -> bytes:
+    """Encode the gate's report; the fault is cut at 200 bytes, the receipt time is the receiver's business."""
+    head = _STATUS.pack(status.latched, *status.applied, int(status.source))
+    return _frame(b"VBGS", head + status.fault.encode()[:200])
+
+
+def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
+    """Decode the gate's report; raises :class:`WireError`."""
+    body = body_of(data, b"VBGS")
+    latched, x, y, z, source = unpack(_STATUS, body[: _STATUS.size])
+    try:
+        kind = Source(int(source))
+    except ValueError:
+        raise WireError(f"unknown source {source!r}") from None
+    fault = body[_STATUS.size :].decode("utf-8", "replace")
+    return GateStatus(bool(latched), fault, Twist(float(x), float(y), float(z)), kind, received_s)
+
+
+class Mailbox:
+    """A named Unix datagram socket: receives at ``path``, sends to other paths. Never blocks.
+
+    The socket file is made with mode 0600 and removed by :meth:`close`; a leftover of a killed process is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        mask = os.umask(0o177)
+        try:
+            self._socket.bind(str(path))
+        finally:
+            os.umask(mask)
+
+    def fileno(self) -> int:
+        """File descriptor, for ``select``."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes, to: Path) -> bool:
+        """Send one datagram; False when nobody listens there or their queue is full."""
+        try:
+            self._socket.sendto(data, str(to))
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            return False
+        except OSError as error:
+            if error.errno == 105:  # ENOBUFS
+                return False
+            raise
+        return True
+
+    def receive(self, limit: int = 64) -> list[bytes]:
+        """Return up to ``limit`` waiting datagrams, oldest first."""
+        waiting: list[bytes] = []
+        while len(waiting) < limit:
+            try:
+                waiting.append(self._socket.recv(MAX_DATAGRAM + 1))
+            except BlockingIOError:
+                break
+        return waiting
+
+    def close(self) -> None:
+        """Close and remove the socket file."""
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+def runtime_directory(name: str = "") -> Path:
+    """Return this application's directory for rings and sockets, made with mode 0700.
+
+    ``/dev/shm/vla_bt-<uid>-<name>``; ``name`` keeps two robots or two tests on one machine apart and defaults to the
+    ROS domain. ``VLA_BT_RUNTIME_DIR`` overrides the whole path.
+    """
+    override = os.environ.get("VLA_BT_RUNTIME_DIR")
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    path = Path(override) if override else Path("/dev/shm") / f"vla_bt-{os.getuid()}-{name or domain}"
+    path.mkdir(mode=0o700, parents=False, exist_ok=True)
+    if path.stat().st_uid != os.getuid():
+        raise PermissionError(f"{path} belongs to another user; set VLA_BT_RUNTIME_DIR to a directory of your own")
+    return path
