@@ -10,7 +10,6 @@ MAPPED = {
     "vla_bt.trees": "trees",
     "vla_bt.behaviours": "behaviours",
     "vla_bt.config": "config",
-    "vla_bt.launch": "launch",
 }
 
 setup(
@@ -21,7 +20,7 @@ setup(
     python_requires=">=3.10",
     packages=[*ENGINE, *MAPPED],
     package_dir={NAME: NAME, **MAPPED},
-    package_data={"vla_bt.config": ["*.yaml", "*/*.yaml", "*.xml"], "vla_bt.launch": ["*.py"]},
+    package_data={"vla_bt.config": ["*.yaml", "*/*.yaml", "*.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
         ("share/vla_bt", ["package.xml"]),

@@ -1,0 +1,1 @@
+"""Shipped configuration files; read through ``vla_bt.settings.config_path``."""
