@@ -38,6 +38,7 @@ class GateSettings:
     max_angular_z: float = setting(1.2, "turning speed limit [rad/s]", 0.0, 6.0)
     max_linear_acceleration: float = setting(1.2, "linear acceleration limit [m/s^2]", 0.05, 20.0)
     max_angular_acceleration: float = setting(4.0, "angular acceleration limit [rad/s^2]", 0.05, 50.0)
+    fault_hold_s: float = setting(0.5, "a fault of the gate keeps the robot still for this long [s]", 0.05, 10.0)
     cmd_vel_type: str = setting("Twist", "message type of cmd_vel", choices=("Twist", "TwistStamped"))
 
 
