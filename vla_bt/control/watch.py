@@ -1,0 +1,191 @@
+"""Deriving the causes of ``config/causes.yaml`` from ages and flags.
+
+Promises: pure functions, each returning the active causes with details in words; an input that is not in ``required_inputs`` never
+raises a cause; a value that is not finite counts as none. Ages are port time since receipt. A header stamp is data: it never makes a
+frame fresh or stale, but one that disagrees with the receipt is named (``camera_stamp_odd``, ignored by the shipped table).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from vla_bt.control.obstacles import Blocked
+from vla_bt.policy.port import PolicyOutput, PolicyStatus
+from vla_bt.port import Battery, FrameInfo, GateStatus, Odometry, Scan, TeleopInput
+from vla_bt.settings import TreeSettings
+
+STAMP_TOLERANCE_S = 0.5
+"""How far the time between two frames may differ between their stamps and their receipts [s]: more than a busy machine delays."""
+
+
+@dataclass(frozen=True)
+class CameraWatch:
+    """What is remembered of the camera.
+
+    Attributes
+    ----------
+    frame : FrameInfo or None
+        The newest frame seen.
+    seen_s : float
+        Time of the last call [s].
+    unchanged_s : float
+        How long the robot has moved under the present, unchanged picture [s].
+    stamp : str
+        What is odd about the newest frame's stamp; empty if nothing.
+    """
+
+    frame: FrameInfo | None = None
+    seen_s: float = 0.0
+    unchanged_s: float = 0.0
+    stamp: str = ""
+
+
+def camera_causes(
+    watch: CameraWatch, frame: FrameInfo | None, now_s: float, moving: bool, settings: TreeSettings
+) -> tuple[CameraWatch, dict[str, str]]:
+    """Watch the camera for silence, a frozen picture and odd stamps.
+
+    Frozen means: the robot moved (``moving``: the velocity the gate applied was not zero) for longer than ``camera_frozen_s``, counted
+    over one unchanged picture. It stays frozen, also at rest, until the picture changes.
+
+    Returns
+    -------
+    CameraWatch, dict
+        The new memory, and the active ones of ``camera_stale``, ``camera_frozen``, ``camera_stamp_odd``.
+    """
+    if "camera" not in settings.required_inputs:
+        return watch, {}
+    if frame is None:
+        return replace(watch, seen_s=now_s), {"camera_stale": "no frame yet"}
+    if watch.frame is None or frame.signature != watch.frame.signature:
+        watch = replace(watch, unchanged_s=0.0)
+    elif moving:
+        watch = replace(watch, unchanged_s=watch.unchanged_s + max(0.0, now_s - watch.seen_s))
+    stamp = watch.stamp if frame == watch.frame else _odd_stamp(watch.frame, frame)
+    watch = CameraWatch(frame, now_s, watch.unchanged_s, stamp)
+    causes: dict[str, str] = {}
+    age_s = now_s - frame.received_s
+    if age_s > settings.camera_timeout_s:
+        causes["camera_stale"] = f"last frame {age_s:.2f} s ago"
+    if watch.unchanged_s > settings.camera_frozen_s:
+        causes["camera_frozen"] = f"same picture over {watch.unchanged_s:.1f} s of driving"
+    if stamp:
+        causes["camera_stamp_odd"] = stamp
+    return watch, causes
+
+
+def _odd_stamp(before: FrameInfo | None, frame: FrameInfo) -> str:
+    """Compare two frames' stamps with their receipts; the clocks themselves need not agree."""
+    if not math.isfinite(frame.stamp_s):
+        return "not a time"
+    if before is None or not math.isfinite(before.stamp_s) or frame.sequence <= before.sequence:
+        return ""
+    stamped_s, received_s = frame.stamp_s - before.stamp_s, frame.received_s - before.received_s
+    if stamped_s - received_s > STAMP_TOLERANCE_S:
+        return f"jumps {stamped_s - received_s:.2f} s into the future"
+    if received_s - stamped_s > STAMP_TOLERANCE_S:
+        return f"jumps {received_s - stamped_s:.2f} s into the past"
+    return "" if stamped_s > 0.0 else "does not advance"
+
+
+def gate_causes(gate: GateStatus | None, now_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return the active ones of ``estop``, ``gate_fault``, ``gate_silent``. A silent gate's last report still counts."""
+    if gate is None:
+        return {"gate_silent": "no report yet"}
+    causes: dict[str, str] = {}
+    if gate.latched:
+        causes["estop"] = ""
+    if gate.fault:
+        causes["gate_fault"] = gate.fault
+    age_s = now_s - gate.received_s
+    if age_s > settings.gate_timeout_s:
+        causes["gate_silent"] = f"last report {age_s:.2f} s ago"
+    return causes
+
+
+def teleop_causes(teleop: TeleopInput | None, now_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return ``teleop_lost`` when the person's last word was to move and nothing followed. After a zero, silence is no loss."""
+    if teleop is None or teleop.twist.is_zero():
+        return {}
+    age_s = now_s - teleop.received_s
+    return {"teleop_lost": f"last velocity {age_s:.2f} s ago"} if age_s > settings.teleop_timeout_s else {}
+
+
+def policy_causes(
+    status: PolicyStatus, output: PolicyOutput | None, awaited_since_s: float | None, now_s: float, settings: TreeSettings
+) -> dict[str, str]:
+    """Watch the policy.
+
+    Parameters
+    ----------
+    status : PolicyStatus
+        What its client reports; anything but ``ready`` is ``policy_dead``, with the reason.
+    output : PolicyOutput or None
+        The newest output; ``policy_not_finite`` lasts until a finite one arrives.
+    awaited_since_s : float or None
+        Since when an answer has been awaited [s]; None when none is.
+    """
+    causes: dict[str, str] = {}
+    if status.state != "ready":
+        causes["policy_dead"] = f"{status.state}: {status.detail}" if status.detail else status.state
+    elif awaited_since_s is not None and now_s - awaited_since_s > settings.policy_output_timeout_s:
+        causes["policy_silent"] = f"no answer for {now_s - awaited_since_s:.2f} s"
+    if output is not None and not output.step.finite:
+        causes["policy_not_finite"] = ""
+    return causes
+
+
+def memory_causes(available_mb: float, settings: TreeSettings) -> dict[str, str]:
+    """Return ``memory_critical`` when less than ``memory_critical_mb`` is available [MB]."""
+    return {"memory_critical": f"{available_mb:.0f} MB available"} if available_mb < settings.memory_critical_mb else {}
+
+
+def goal_causes(expired: bool, settings: TreeSettings) -> dict[str, str]:
+    """Return ``goal_stale`` when the ledger says that the active goal ran out of time."""
+    return {"goal_stale": f"not reached within {settings.goal_timeout_s:.0f} s"} if expired else {}
+
+
+def tick_causes(late_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return ``tick_overrun`` when this tick began ``late_s`` [s] after it was due, more than ``tick_overrun_s``."""
+    return {"tick_overrun": f"{late_s:.2f} s late"} if late_s > settings.tick_overrun_s else {}
+
+
+def battery_causes(battery: Battery | None, now_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return the active one of ``battery_low`` and ``battery_stale``."""
+    if "battery" not in settings.required_inputs:
+        return {}
+    if battery is None or not math.isfinite(battery.fraction):
+        return {"battery_stale": "no charge known"}
+    age_s = now_s - battery.received_s
+    if age_s > settings.battery_timeout_s:
+        return {"battery_stale": f"last state {age_s:.0f} s ago"}
+    return {"battery_low": f"{battery.fraction:.0%}"} if battery.fraction < settings.battery_low else {}
+
+
+def odometry_causes(odometry: Odometry | None, now_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return ``odometry_stale`` when it is needed and old, missing or not finite."""
+    if "odometry" not in settings.required_inputs:
+        return {}
+    if odometry is None:
+        return {"odometry_stale": "none yet"}
+    if not (math.isfinite(odometry.x + odometry.y + odometry.yaw) and odometry.twist.is_finite()):
+        return {"odometry_stale": "not finite"}
+    age_s = now_s - odometry.received_s
+    return {"odometry_stale": f"last {age_s:.2f} s ago"} if age_s > settings.odometry_timeout_s else {}
+
+
+def scan_causes(scan: Scan | None, now_s: float, settings: TreeSettings) -> dict[str, str]:
+    """Return ``scan_stale`` when it is needed and old, missing or empty."""
+    if "scan" not in settings.required_inputs:
+        return {}
+    if scan is None or not scan.ranges.size:
+        return {"scan_stale": "none yet" if scan is None else "holds no ranges"}
+    age_s = now_s - scan.received_s
+    return {"scan_stale": f"last {age_s:.2f} s ago"} if age_s > settings.scan_timeout_s else {}
+
+
+def direction_causes(around: Blocked) -> dict[str, str]:
+    """Return the active ones of ``obstacle`` and ``contact`` for what :func:`vla_bt.control.obstacles.blocked` found."""
+    causes = {"obstacle": around.scan_words, "contact": around.contact_words}
+    return {name: words for name, words in causes.items() if words}
