@@ -1,7 +1,7 @@
 """Causes that hold the robot, and what each does in which mode.
 
-Promises: the table is complete (every known cause in every mode) and holds nothing unknown, or it is refused with one line; an effect
-is decided by the table alone. ``direction`` is only possible for causes that have one.
+Promises: the table is complete (every known cause in every mode) and holds nothing unknown, or it is refused with one line; an
+effect is decided by the table alone. ``direction`` is only possible for causes that have one.
 """
 
 from __future__ import annotations

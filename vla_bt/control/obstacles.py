@@ -1,12 +1,12 @@
 """Which directions are blocked by what is near, and what of a velocity remains.
 
-Promises: a velocity is only ever turned along the obstacle and shortened, never lengthened; turning on the spot is never limited (the
-footprint is round); moving straight away from an obstacle is always possible, and so is sliding along it.
+Promises: a velocity is only ever turned along the obstacle and shortened, never lengthened; turning on the spot is never
+limited (the footprint is round); moving straight away from an obstacle is always possible, and so is sliding along it.
 
 Geometry: a point at range ``r`` in the direction ``phi`` that is nearer than robot radius + distance blocks the headings within
-``asin(n / r)`` of ``phi``, where ``n`` is the range of the nearest point, at least the robot's radius: exactly the headings on which the
-robot would come closer to the point than it already is to the nearest one, or touch it. So the nearest point blocks a half-plane,
-and a wall blocks its own side only, not the way along it.
+``asin(n / r)`` of ``phi``, where ``n`` is the range of the nearest point, at least the robot's radius: exactly the headings on
+which the robot would come closer to the point than it already is to the nearest one, or touch it. So the nearest point blocks a
+half-plane, and a wall blocks its own side only, not the way along it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
     robot_radius_m, distance_m : float
         Radius of the footprint, and the clearance around it at which a direction is blocked [m].
     """
-    centre, ranges = np.zeros(0), np.zeros(0)
+    centre: NDArray[np.float64] = np.zeros(0)
+    ranges: NDArray[np.float64] = np.zeros(0)
     scan_words = contact_words = ""
     if scan is not None:
         measured = scan.ranges

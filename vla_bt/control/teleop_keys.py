@@ -1,7 +1,7 @@
 """Driving by keys: which key means which velocity, and how long a key press lasts.
 
 Promises: a press is a pulse that ends by itself (a held key repeats and so prolongs it); after the end one explicit zero is
-sent, then nothing: silence means that nobody drives. The newest key counts. ``speed`` is the speed in every direction, diagonals included.
+sent, then nothing: silence means that nobody drives. The newest key counts. A diagonal is as fast as a straight line.
 """
 
 from __future__ import annotations

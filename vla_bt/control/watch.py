@@ -1,8 +1,8 @@
 """Deriving the causes of ``config/causes.yaml`` from ages and flags.
 
-Promises: pure functions, each returning the active causes with details in words; an input that is not in ``required_inputs`` never
-raises a cause; a value that is not finite counts as none. Ages are port time since receipt. A header stamp is data: it never makes a
-frame fresh or stale, but one that disagrees with the receipt is named (``camera_stamp_odd``, ignored by the shipped table).
+Promises: pure functions, each returning the active causes with details in words; an input that is not in ``required_inputs``
+never raises a cause; a value that is not finite counts as none. Ages are port time since receipt. A header stamp is data: it never
+makes a frame fresh or stale, but one that disagrees with the receipt is named (``camera_stamp_odd``, ignored by the shipped table).
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def camera_causes(
 ) -> tuple[CameraWatch, dict[str, str]]:
     """Watch the camera for silence, a frozen picture and odd stamps.
 
-    Frozen means: the robot moved (``moving``: the velocity the gate applied was not zero) for longer than ``camera_frozen_s``, counted
-    over one unchanged picture. It stays frozen, also at rest, until the picture changes.
+    Frozen means: while frames kept coming, the robot moved (``moving``: the velocity the gate applied was not zero) for longer
+    than ``camera_frozen_s`` under one unchanged picture. It stays frozen, also at rest, until the picture changes. A signature
+    of 0 says nothing of the picture.
 
     Returns
     -------
@@ -58,14 +59,14 @@ def camera_causes(
         return watch, {}
     if frame is None:
         return replace(watch, seen_s=now_s), {"camera_stale": "no frame yet"}
-    if watch.frame is None or frame.signature != watch.frame.signature:
+    age_s = now_s - frame.received_s
+    if watch.frame is None or frame.signature != watch.frame.signature or not frame.signature:
         watch = replace(watch, unchanged_s=0.0)
-    elif moving:
+    elif moving and age_s <= settings.camera_timeout_s:
         watch = replace(watch, unchanged_s=watch.unchanged_s + max(0.0, now_s - watch.seen_s))
     stamp = watch.stamp if frame == watch.frame else _odd_stamp(watch.frame, frame)
     watch = CameraWatch(frame, now_s, watch.unchanged_s, stamp)
     causes: dict[str, str] = {}
-    age_s = now_s - frame.received_s
     if age_s > settings.camera_timeout_s:
         causes["camera_stale"] = f"last frame {age_s:.2f} s ago"
     if watch.unchanged_s > settings.camera_frozen_s:
