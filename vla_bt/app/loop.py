@@ -1,0 +1,109 @@
+"""The tick loop: one tick of the tree, then exactly one request.
+
+Promises: whatever happens in a tick, one request leaves after it: what the drive branch proposed, or zero. Leaves can't send. An
+exception in a leaf sends zero first and is then raised. Ending the loop terminates the running leaves, after zero was sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from py_trees.behaviour import Behaviour
+from py_trees.blackboard import Blackboard
+from py_trees.common import Status
+
+from vla_bt.contract import PROPOSALS, Stamped
+from vla_bt.control.compose import Composer
+from vla_bt.port import Request, Robot
+from vla_bt.proposal import Proposal
+from vla_bt.resources import Resources
+from vla_bt.words import ZERO, Mode, Source
+
+logger = logging.getLogger(__name__)
+
+
+class Tree(Protocol):
+    """What the loop needs of ``py_trees.trees.BehaviourTree`` or its ROS namesake."""
+
+    root: Behaviour
+
+    def tick(self) -> None:
+        """Tick once."""
+
+
+class TickError(RuntimeError):
+    """A leaf raised; zero velocity has been sent."""
+
+
+class TickLoop:
+    """Tick a tree in a world.
+
+    Parameters
+    ----------
+    tree : Tree
+        Set up already.
+    robot : Robot
+        The whole port, ``send`` included; the leaves only have ``resources.robot``.
+    resources : Resources
+        Shared with the leaves; the loop sets its tick, time and lateness.
+    """
+
+    def __init__(self, tree: Tree, robot: Robot, resources: Resources) -> None:
+        self._tree = tree
+        self._robot = robot
+        self._resources = resources
+        self._composer = Composer(resources.settings)
+        self.words = ""
+
+    def tick(self, lateness_s: float = 0.0) -> Request:
+        """Tick once and send one request.
+
+        Parameters
+        ----------
+        lateness_s : float
+            How long after its due time this tick begins [s].
+
+        Raises
+        ------
+        TickError
+            When a leaf raised; a zero request was sent before.
+        """
+        resources = self._resources
+        resources.tick += 1
+        resources.tick_time_s = self._robot.now()
+        resources.lateness_s = lateness_s
+        try:
+            self._tree.tick()
+            request = self._compose()
+        except Exception as error:
+            self.send_zero()
+            leaf = self._tree.root.tip()
+            where = f" near '{leaf.name}'" if leaf is not None else ""
+            raise TickError(f"tick {resources.tick} failed{where}: {type(error).__name__}: {error}") from error
+        self._robot.send(request)
+        return request
+
+    def _compose(self) -> Request:
+        resources, storage = self._resources, Blackboard.storage
+        now_s = resources.tick_time_s
+        proposals: list[Proposal] = []
+        for key in PROPOSALS:
+            entry: Stamped | None = storage.get("/" + key)
+            if entry is not None and entry.at_s == now_s:
+                proposals.append(entry.value)
+        request, self.words = self._composer.compose(
+            proposals, storage["/mode"].value, storage["/verdict"].value, storage["/snapshot"].value, resources.tick
+        )
+        storage["/request"] = Stamped(request, now_s)
+        return request
+
+    def send_zero(self) -> None:
+        """Ask the gate to stop at once."""
+        self._robot.send(Request(ZERO, Source.SAFETY, valid_for_s=self._resources.settings.request_valid_for_s, tick=self._resources.tick))
+
+    def shutdown(self) -> None:
+        """Send zero, then terminate whatever leaf is running."""
+        self.send_zero()
+        self._tree.root.stop(Status.INVALID)
+        self._robot.publish_mode(Mode.MANUAL, "the tree has ended")
