@@ -72,13 +72,13 @@ class Key:
 _ROWS = (
     # what the robot and its people say, stamped with the time of receipt
     Key("now", "float", "s", "tick", "CopySnapshot", ()),
-    Key("tick", "int", "1", "tick", "CopySnapshot", ("NameCauses", "AppendFrame")),
+    Key("tick", "int", "1", "tick", "CopySnapshot", ()),
     Key("lateness", "float", "s", "tick", "CopySnapshot", ("NameCauses",)),
     Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "FollowPolicy")),
     Key("odometry", "Odometry", "m, rad, m/s", "odometry_timeout_s", "CopySnapshot", ("ConsultPolicy", "CarryOutMotion", "AppendFrame")),
     Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "SubgoalReached", "AppendFrame")),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "PersonActive", "TakeOver")),
-    Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses", "compose")),
+    Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
     # what people want
     Key("mode", "Mode", "", "kept", "TakeRequests", ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose")),
     Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("NameCauses", "ConsultPolicy", "GoalActive", "SubgoalIsMotion", "CarryOutMotion", "SubgoalReached", "AppendFrame", "compose")),
@@ -89,7 +89,8 @@ _ROWS = (
     Key("policy_output", "PolicyOutput", "m/s", "policy_output_timeout_s", "ConsultPolicy", ("NameCauses", "FollowPolicy", "AppendFrame")),
     # what holds the robot
     Key("verdict", "Verdict", "", "tick", "NameCauses", ("ProtectiveStop", "compose")),
-    Key("memory_level", "str", "", "kept", "MemoryFine", ("ClearCaches", "StopForMemory", "NameCauses")),
+    Key("around", "Blocked", "rad", "tick", "NameCauses", ("compose",)),
+    Key("memory", "MemoryReading", "MB", "kept", "MemoryFine", ("ClearCaches", "StopForMemory", "NameCauses")),
     # what the drive branch proposes: the one stamped with this tick becomes the request
     Key("proposal_safety", "Proposal", "m/s", "tick", "ProtectiveStop", ("compose",)),
     Key("proposal_teleop", "Proposal", "m/s", "tick", "FollowTeleop", ("compose",)),
@@ -100,7 +101,7 @@ _ROWS = (
     Key("motion_outcome", "MotionOutcome", "", "tick", "CarryOutMotion", ("SubgoalReached",)),
     Key("evidence", "Evidence", "", "kept", "SubgoalReached", ("TakeRequests",)),
     # what became of it
-    Key("request", "Request", "m/s", "kept", "compose", ("NameCauses", "AppendFrame")),
+    Key("request", "Request", "m/s", "kept", "compose", ("AppendFrame",)),
     Key("recorder", "RecorderStatus", "frames", "tick", "RecorderIdle", ()),
 )
 

@@ -93,7 +93,7 @@ class TickLoop:
             if entry is not None and entry.at_s == now_s:
                 proposals.append(entry.value)
         request, self.words = self._composer.compose(
-            proposals, storage["/mode"].value, storage["/verdict"].value, storage["/snapshot"].value, resources.tick
+            proposals, storage["/mode"].value, storage["/verdict"].value, storage["/around"].value, now_s, resources.tick
         )
         storage["/request"] = Stamped(request, now_s)
         return request

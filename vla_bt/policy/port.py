@@ -111,7 +111,8 @@ class PolicyOutput:
 class PolicyStatus:
     """How the policy is doing.
 
-    ``state`` is one of ``starting``, ``ready``, ``dead``; ``detail`` says why in words.
+    ``state`` is one of ``starting``, ``ready``, ``dead``; ``detail`` says why in words. ``awaited_since_s`` is the time since
+    which an answer has been awaited, None when no step is under way.
     """
 
     state: str
@@ -121,6 +122,7 @@ class PolicyStatus:
     steps_taken: int
     restarts: int
     last_latency_s: float
+    awaited_since_s: float | None = None
 
 
 class PolicyClient(Protocol):
