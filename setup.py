@@ -20,12 +20,12 @@ setup(
     python_requires=">=3.10",
     packages=[*ENGINE, *MAPPED],
     package_dir={NAME: NAME, **MAPPED},
-    package_data={"vla_bt.config": ["*.yaml", "*/*.yaml", "*.xml"]},
+    package_data={"": ["*.yaml", "*.xml", "*.json", "*.txt"], "vla_bt.config": ["*/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
         ("share/vla_bt", ["package.xml"]),
         ("share/vla_bt/launch", glob("launch/*.launch.py")),
-        ("share/vla_bt/config", glob("config/*.yaml")),
+        ("share/vla_bt/config", glob("config/*.yaml") + glob("config/*.xml")),
         ("share/vla_bt/config/policies", glob("config/policies/*.yaml")),
     ],
     install_requires=[
@@ -56,8 +56,19 @@ setup(
             "ros-jazzy-diagnostic-msgs",
         ],
         "sim": ["mujoco==3.17.0"],
-        "dev": ["pytest>=8", "pytest-timeout>=2", "hypothesis>=6", "ruff", "mypy", "types-PyYAML", "types-psutil"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout>=2",
+            "hypothesis>=6",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "types-psutil",
+            "setuptools>=70.1",
+        ],
     },
     entry_points={"console_scripts": ["vla-bt = vla_bt.cli.main:main"]},
+    # where "ros2 run" and launch files look; pip puts its own script on the path whatever stands here
+    options={"develop": {"script_dir": "$base/lib/vla_bt"}, "install": {"install_scripts": "$base/lib/vla_bt"}},
     zip_safe=False,
 )
