@@ -1,5 +1,7 @@
 """ament_python package and plain pip package in one; every dependency is declared here and nowhere else."""
 
+import os
+import sys
 from glob import glob
 
 from setuptools import find_packages, setup
@@ -12,6 +14,11 @@ MAPPED = {
     "vla_bt.config": "config",
 }
 
+if not os.path.isdir("trees"):  # colcon's develop mode links vla_bt/ alone into a folder of its own
+    sys.exit(
+        "vla_bt: --symlink-install can't make trees/ vla_bt.trees; run colcon build without it, or pip install -e . to edit in place"
+    )
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -19,7 +26,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=[*ENGINE, *MAPPED],
-    package_dir={NAME: NAME, **MAPPED},
+    package_dir=MAPPED,
     package_data={"": ["*.yaml", "*.xml", "*.json", "*.txt"], "vla_bt.config": ["*/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
