@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 SHOWN_CHARACTERS = 80
 """Longer texts are cut to this many characters wherever a goal is shown or published."""
-
-
-class Kind(str, Enum):
-    """What a sub-goal is judged by."""
-
-    MOTION = "motion"  # a measured motion: odometry, or time where there is none
-    PLACE = "place"  # a sentence for the policy: its stop signal
-    STOP = "stop"  # the robot stands
 
 
 class Motion(str, Enum):
@@ -35,49 +28,72 @@ class Motion(str, Enum):
 
 
 @dataclass(frozen=True)
-class SubGoal:
-    """One step of a plan.
+class MotionGoal:
+    """A measured motion: judged by odometry, or by time where there is none.
 
     Attributes
     ----------
-    kind : Kind
-        Motion, place or stop.
-    text : str
-        What is shown to people, and for a place what the policy is told: lower case, single spaces, no closing punctuation.
-    motion : Motion or None
-        Only for ``Kind.MOTION``.
+    motion : Motion
+        Which one.
     amount : float
-        Distance [m] or angle [rad] of a motion, always > 0; 0 otherwise.
-    place : str
-        Only for ``Kind.PLACE``: the thing to reach, as the vocabulary's word ("cup" for a mug).
-    side : str
-        Only for ``Kind.PLACE``: ``left`` or ``right`` when a side was told, else empty.
+        Distance [m] or angle [rad], > 0.
     note : str
-        What the person should know of how the words were read ("no distance told: 0.5 m"), or empty.
+        How the words were read ("no distance told: 0.5 m"), or empty.
     """
 
-    kind: Kind
+    kind: ClassVar[str] = "motion"
+    motion: Motion
+    amount: float
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is shown to people."""
+        if self.motion.is_turn:
+            return f"{self.motion.value} {math.degrees(self.amount):.4g} deg"
+        return f"move {self.motion.value} {self.amount:.4g} m"
+
+
+@dataclass(frozen=True)
+class PlaceGoal:
+    """A sentence for the policy: judged by the policy's stop signal.
+
+    Attributes
+    ----------
+    text : str
+        What the policy is told: lower case, single spaces, no closing punctuation, no "please".
+    place : str
+        The thing to reach, as the vocabulary's word ("cup" for a mug).
+    side : str
+        ``left`` or ``right``: on which side of what is in the way to pass; empty when none was told.
+    note : str
+        How the words were read, or empty.
+    """
+
+    kind: ClassVar[str] = "place"
     text: str
-    motion: Motion | None = None
-    amount: float = 0.0
-    place: str = ""
+    place: str
     side: str = ""
     note: str = ""
 
-    def describe(self) -> str:
-        """Return one line for people."""
-        extra = [f"side {self.side}"] if self.side else []
-        extra += [self.note] if self.note else []
-        return f"{self.kind.value}: {self.text}" + (f" ({'; '.join(extra)})" if extra else "")
+
+@dataclass(frozen=True)
+class StopGoal:
+    """The robot stands."""
+
+    kind: ClassVar[str] = "stop"
+    text: ClassVar[str] = "stop"
+    note: str = ""
 
 
-def motion_goal(motion: Motion, amount: float, note: str = "") -> SubGoal:
-    """Build a motion sub-goal; ``amount`` in m, or in rad for a turn."""
-    if motion.is_turn:
-        text = f"{motion.value} {math.degrees(amount):.4g} deg"
-    else:
-        text = f"move {motion.value} {amount:.4g} m"
-    return SubGoal(Kind.MOTION, text, motion=motion, amount=amount, note=note)
+SubGoal = MotionGoal | PlaceGoal | StopGoal
+
+
+def describe(step: SubGoal) -> str:
+    """Return one line for people."""
+    extra = [f"side {step.side}"] if isinstance(step, PlaceGoal) and step.side else []
+    extra += [step.note] if step.note else []
+    return f"{step.kind}: {step.text}" + (f" ({'; '.join(extra)})" if extra else "")
 
 
 @dataclass(frozen=True)
@@ -87,18 +103,18 @@ class Plan:
     Attributes
     ----------
     original : str
-        The words as they came.
+        The words as they came; those of a stop may be cut.
     steps : tuple of SubGoal
         At least one, in order.
     """
 
     original: str
-    steps: tuple[SubGoal, ...] = field(default_factory=tuple)
+    steps: tuple[SubGoal, ...]
 
     @property
     def is_stop(self) -> bool:
         """It asks for nothing but to stop."""
-        return all(step.kind is Kind.STOP for step in self.steps)
+        return all(isinstance(step, StopGoal) for step in self.steps)
 
 
 @dataclass(frozen=True)

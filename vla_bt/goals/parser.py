@@ -1,0 +1,238 @@
+"""English goals to plans: motions that are measured, places that are the policy's, and stop.
+
+Promises: any input at all yields a :class:`Plan` or a :class:`Rejection` with a reason, never an exception, in time linear in
+the first 500 characters. "stop" always works, and a sentence that forbids a movement is read as stop. Nothing is guessed that
+could move the robot further than was told; what is filled in (a default distance) is said in the sub-goal's note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from vla_bt.goals import vocabulary as v
+from vla_bt.goals.motion_words import read_motion
+from vla_bt.goals.place_words import NO_ARM, Place, read_place
+from vla_bt.goals.plan import Motion, MotionGoal, PlaceGoal, Plan, Rejection, StopGoal, SubGoal, shown
+from vla_bt.goals.reading import MAX_CHARACTERS, NotUnderstoodError, RefusedError, Token, clean, lenient, tokens_of
+
+MAX_STEPS = 10
+EXAMPLES = "'go to the cup' or 'go forward 1 m, then turn right'"
+_TAIL = v.STRONG | v.WEAK | frozenset(("please", "now", "thanks", "thank", "you", "robot", "ok", "okay"))
+_STOPPING = v.STOP | v.STOP_SOFT
+_VERBS = v.MOVE | v.TURN | v.REACH | v.ARM | v.STOP | v.TAKE | frozenset(("wait",))
+_ALL_VERBS = _VERBS | v.MOVE_ING | v.TURN_ING | v.REACH_ING | v.PASS | v.PASS_ING
+
+
+def parse(text: str | bytes) -> Plan | Rejection:
+    """Read a goal.
+
+    Parameters
+    ----------
+    text : str or bytes
+        What a person typed or said; bytes must be UTF-8.
+
+    Returns
+    -------
+    Plan or Rejection
+    """
+    original = text[: 4 * MAX_CHARACTERS].decode("utf-8", "replace") if isinstance(text, bytes) else text
+    heard = lenient(text).split()
+    meant = [word for word in heard if word not in v.POLITE]
+    try:
+        if _is_stop(heard) and len(text) <= MAX_CHARACTERS:
+            return _stop(original)
+        normal = clean(text)
+        tokens = tokens_of(normal)
+        note = _forbids([token.word for token in tokens])
+        return _stop(original, note) if note else Plan(original, _steps(normal, tokens))
+    except RefusedError as error:
+        # Who calls "stop" first, or calls it or forbids something among words nobody understands, wants the robot to stand.
+        first = bool(meant) and meant[0] in v.STOP
+        called = any(word in v.STOP or word in v.NEGATIONS or word == "don" for word in heard)
+        if first or (isinstance(error, NotUnderstoodError) and called):
+            return _stop(shown(original), "the rest of the sentence is not followed")
+        return Rejection(shown(original), str(error))
+
+
+def _stop(original: str, note: str = "") -> Plan:
+    return Plan(original, (StopGoal(note),))
+
+
+def _is_stop(words: list[str]) -> bool:
+    """Nothing is said but to stop."""
+    return any(word in _STOPPING for word in words) and all(word in _STOPPING or word in v.STOP_FILL for word in words)
+
+
+def _forbids(words: list[str]) -> str:
+    """Return why the sentence is read as stop: it forbids a movement. Empty when it does not.
+
+    "without touching the box" and "not too fast" only say how; "don't stop" asks for nothing that could be done.
+    """
+    for at, word in enumerate(words):
+        if word not in v.NEGATIONS and not (word == "no" and at == 0):
+            continue
+        follows = words[at + 1 : at + 4]
+        if words[max(0, at - 1) : at] == ["why"] or any(after in v.HARM for after in follows) or follows[:1] == ["too"]:
+            continue
+        if any(after in v.STOP for after in follows):
+            raise RefusedError("asks not to stop; tell the goal itself instead")
+        if any(other in v.KNOWN for other in words):
+            return f"'{word}' forbids something: read as stop; say only what is to be done"
+    return ""
+
+
+class _Clause(NamedTuple):
+    tokens: list[Token]
+    step: SubGoal
+    place: Place | None
+
+
+def _steps(text: str, tokens: list[Token]) -> tuple[SubGoal, ...]:
+    """Read the clauses in order."""
+    if not any(token.word in v.KNOWN for token in tokens):
+        raise NotUnderstoodError(f"no word in it is known here; goals are plain English, such as {EXAMPLES}")
+    read: list[_Clause] = []
+    for clause in _clauses(tokens):
+        words = [token.word for token in clause]
+        if _is_stop(words):
+            read.append(_Clause(clause, StopGoal(), None))
+        elif _refers_back(words, read):
+            read[-1] = read[-1]._replace(step=replace(read[-1].step, note=NO_ARM))
+        else:
+            read.append(_read_clause(text, clause, words, read))
+        if len(read) > MAX_STEPS:
+            raise RefusedError(f"more than {MAX_STEPS} steps; tell them in parts")
+    if not read:
+        raise NotUnderstoodError(f"nothing to do is told; say for example {EXAMPLES}")
+    return tuple(clause.step for clause in _joined(text, read))
+
+
+def _read_clause(text: str, clause: list[Token], words: list[str], before: list[_Clause]) -> _Clause:
+    if words[0] in v.QUESTIONS:
+        raise NotUnderstoodError(f"a question or a statement; say what to do, for example {EXAMPLES}")
+    condition = next((word for word in words if word in v.CONDITIONS), "")
+    if condition:
+        raise NotUnderstoodError(f"'{condition}' is not understood; say the steps in order with 'then'")
+    if any(word in v.PLACES for word in words):
+        passing = bool(before) and before[-1].place is not None and before[-1].place.via_only
+        place = read_place(words, follows=bool(before), passing=passing)
+        return _Clause(clause, _place_step(text, clause, place), place)
+    last = before[-1].step if before else None
+    return _Clause(clause, read_motion(words, isinstance(last, MotionGoal) and last.motion.is_turn), None)
+
+
+def _place_step(text: str, clause: list[Token], place: Place) -> PlaceGoal:
+    words = text[clause[0].start : clause[-1].end].replace("\n", " ")
+    return PlaceGoal(words, place.name, place.side, place.note)
+
+
+def _joined(text: str, read: list[_Clause]) -> list[_Clause]:
+    """Join a clause that names only a way ("go around the box, then ...") with the place that follows it."""
+    joined: list[_Clause] = []
+    for clause in read:
+        last = joined[-1] if joined else None
+        if last is None or last.place is None or not last.place.via_only or clause.place is None:
+            joined.append(clause)
+            continue
+        notes = "; ".join(dict.fromkeys(note for note in (last.place.note, clause.step.note) if note))
+        sides = {side for side in (last.place.side, clause.place.side if clause.place.via_only else "") if side}
+        side = sides.pop() if len(sides) == 1 else "" if sides else clause.place.side
+        place = replace(clause.place, side=side, note=notes)
+        tokens = last.tokens + clause.tokens
+        joined[-1] = _Clause(tokens, _place_step(text, tokens, place), place)
+    return joined
+
+
+def _refers_back(words: list[str], read: list[_Clause]) -> bool:
+    """Tell whether this is the "grab it" of "go to the cup and grab it"."""
+    return (
+        bool(read)
+        and read[-1].place is not None
+        and words[0] in v.ARM
+        and all(word in v.ARM or word in v.PRONOUNS or word in ("up", "to", "me", "for", "here", "back") for word in words)
+    )
+
+
+def _clauses(tokens: list[Token]) -> list[list[Token]]:
+    """Split at "then", ";" and the like, and at commas, "and" and full stops where a new instruction begins."""
+    clauses: list[list[Token]] = []
+    current: list[Token] = []
+    part: list[Token] = []
+    strong = False
+
+    def close_part() -> None:
+        nonlocal current, part, strong
+        if not _trimmed(part):
+            current, part = current + part if current and not strong else current, []
+            return
+        if current and (strong or _begins(_trimmed(part), current)):
+            clauses.append(current)
+            current = []
+        current, part, strong = current + part, [], False
+
+    at = 0
+    while at < len(tokens):
+        length = _strong_at(tokens, at)
+        if length:
+            close_part()
+            strong = True
+            at += length
+            continue
+        if tokens[at].word in v.WEAK or _begins_inside(tokens[at].word, part):
+            close_part()
+        part = [*part, tokens[at]]
+        at += 1
+    close_part()
+    trimmed = [_trimmed(clause) for clause in [*clauses, current]]
+    return [clause for clause in trimmed if clause]
+
+
+def _strong_at(tokens: list[Token], at: int) -> int:
+    """Return how many tokens a separator of steps takes here, 0 for none."""
+    word = tokens[at].word
+    after = tokens[at + 1].word if at + 1 < len(tokens) else ""
+    before = tokens[at - 1].word if at else ","
+    if word in v.STRONG:
+        return 1
+    if (word, after) in (("after", "that"), ("after", "this"), ("after", "which"), ("followed", "by")):
+        return 2
+    return 1 if word == "next" and after != "to" and (before in v.WEAK or before in v.STRONG) else 0
+
+
+def _begins(part: list[Token], current: list[Token]) -> bool:
+    """Tell whether a part after a comma or "and" is a new instruction, not more of the one before it."""
+    words = [token.word for token in part]
+    if words[0] in _VERBS:
+        return True
+    before = {token.word for token in current}
+    known = before & v.PLACES.keys() or any(word in v.PLACES for word in words)
+    return not known and any(word in v.DIRECTIONS for word in words) and bool(before & v.DIRECTIONS.keys())
+
+
+def _begins_inside(word: str, part: list[Token]) -> bool:
+    """Tell whether a verb begins a new motion with no mark before it: "go forward 1 m turn left"."""
+    if not part or word not in v.MOVE | v.TURN or any(token.word in v.PLACES for token in part):
+        return False
+    last = part[-1].word
+    complete = last in v.METRES or last in v.RADIANS or v.DIRECTIONS.get(last) in (Motion.FORWARD, Motion.BACK)
+    return complete and any(token.word in v.DIRECTIONS for token in part)
+
+
+def _trimmed(clause: list[Token]) -> list[Token]:
+    """Cut polite and ordering words off both ends."""
+    start, end = 0, len(clause)
+    while start < end:
+        word = clause[start].word
+        follows = clause[start + 1].word if start + 1 < end else ""
+        if word in v.POLITE or (word in ("to", "by", "keep", "on") and follows in _ALL_VERBS and start + 1 < end):
+            start += 1
+        elif (word, follows) == ("why", "not"):
+            start += 2
+        elif word == "mind" and follows in v.MOVE_ING:
+            start += 1
+        else:
+            break
+    while end > start and clause[end - 1].word in _TAIL:
+        end -= 1
+    return clause[start:end]
