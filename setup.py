@@ -15,9 +15,7 @@ MAPPED = {
 }
 
 if not os.path.isdir("trees"):  # colcon's develop mode links vla_bt/ alone into a folder of its own
-    sys.exit(
-        "vla_bt: --symlink-install can't make trees/ vla_bt.trees; run colcon build without it, or pip install -e . to edit in place"
-    )
+    sys.exit("vla_bt: colcon build --symlink-install can't map trees/ to vla_bt.trees; leave it out, or use pip install -e .")
 
 setup(
     name=NAME,
