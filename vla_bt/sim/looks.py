@@ -1,6 +1,7 @@
 """The scene as it looks: a MuJoCo model of meshes, lights and textures that only the renderer uses.
 
-Promises: built from the scene alone; every picture is mapped by explicit texture coordinates, so prints stand upright and unmirrored.
+Promises: built from the scene alone; every picture is mapped by explicit texture coordinates, so prints stand upright and
+unmirrored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vla_bt.sim import textures
 from vla_bt.sim.engine import mujoco
 from vla_bt.sim.scenes import ROBOT_RADIUS_M, Box, Scene
 
-CEILING_GROUP, ROBOT_GROUP, ROOM_GROUP = 1, 2, 0
+CEILING_GROUP, ROBOT_GROUP = 1, 2
 
 Floats = NDArray[np.float64]
 
@@ -49,16 +50,20 @@ class _Builder:
             f' face="{" ".join(map(str, faces.ravel()))}"/>'
         )
 
-    def quad(self, name: str, corners: Floats, material: str, repeat: float = 1.0, group: int = ROOM_GROUP) -> None:
-        """Add a picture on a rectangle: corners are bottom left, bottom right, top right, top left as the viewer sees them."""
+    def quad(self, name: str, corners: Floats, material: str, repeat: float = 1.0, v: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Add a picture on a rectangle.
+
+        ``corners`` are bottom left, bottom right, top right, top left as the viewer sees them; the picture is repeated sideways
+        ``repeat`` times; ``v`` is the part of it shown from top to bottom (a translucent picture repeats into its own edge).
+        """
         normal = np.cross(corners[1] - corners[0], corners[3] - corners[0])
         normals = np.tile(normal / np.linalg.norm(normal), (4, 1))
         thick = corners - 0.002 * normals  # a mesh needs volume: a back face behind the picture
         points = np.concatenate([corners, thick])
-        uv = np.array([(0, 1), (repeat, 1), (repeat, 0), (0, 0)], float)
+        uv = np.array([(0, v[1]), (repeat, v[1]), (repeat, v[0]), (0, v[0])])
         faces = np.array([(0, 1, 2), (0, 2, 3), (4, 6, 5), (4, 7, 6)])
         self.mesh(name, points, np.concatenate([normals, -normals]), np.concatenate([uv, uv]), faces)
-        self.geoms.append(f'<geom name="{name}" type="mesh" mesh="{name}" material="{material}" group="{group}"/>')
+        self.geoms.append(f'<geom name="{name}" type="mesh" mesh="{name}" material="{material}"/>')
 
     def block(self, pos: tuple[float, ...], size: tuple[float, ...], rgba: str, extra: str = "") -> None:
         """Add a plain box."""
@@ -99,7 +104,7 @@ def build_visual_model(scene: Scene, pretty: bool, max_width: int, max_height: i
     <global offwidth="{max_width}" offheight="{max_height}" orthographic="false"/>
     <map znear="0.005" zfar="4"/>
     <quality offsamples="{8 if pretty else 0}" shadowsize="{4096 if pretty else 0}"/>
-    <headlight active="0"/>
+    <headlight ambient="0 0 0" diffuse="{_text(np.full(3, 0.14 * scene.light.brightness))}" specular="0 0 0"/>
   </visual>
   <asset>{"".join(build.assets)}</asset>
   <default><geom contype="0" conaffinity="0"/></default>
@@ -127,16 +132,16 @@ def build_visual_model(scene: Scene, pretty: bool, max_width: int, max_height: i
 
 
 def _lights(scene: Scene, pretty: bool) -> str:
-    """A soft ceiling, a key light from the side and a weak fill from the other."""
+    """Hang a soft light under the ceiling, a key light from the side and a weak fill from the other."""
     light = scene.light
     tint = np.array([1.0 + 0.035 * light.warmth, 1.0, 1.0 - 0.05 * light.warmth]) * light.brightness
     key = np.array([math.cos(light.azimuth) * 0.6, math.sin(light.azimuth) * 0.6, 1.0])
     shadow = "true" if pretty else "false"
     return (
-        f'<light type="directional" pos="0 0 6" dir="0 0 -1" castshadow="false" ambient="{_text(0.50 * tint)}"'
-        f' diffuse="{_text(0.16 * tint)}" specular="0 0 0"/>'
+        f'<light type="directional" pos="0 0 6" dir="0 0 -1" castshadow="false" ambient="{_text(0.68 * tint)}"'
+        f' diffuse="{_text(0.12 * tint)}" specular="0 0 0"/>'
         f'<light type="directional" pos="{_text(key * 5)}" dir="{_text(-key)}" castshadow="{shadow}"'
-        f' diffuse="{_text(0.34 * tint)}" specular="0.35 0.35 0.35"/>'
+        f' diffuse="{_text(0.26 * tint)}" specular="0.35 0.35 0.35"/>'
         f'<light type="directional" pos="0 0 6" dir="{_text((key[0], key[1], -0.7))}" castshadow="false"'
         f' diffuse="{_text(0.16 * tint)}" specular="0.1 0.1 0.1"/>'
     )
@@ -181,7 +186,7 @@ def _room(build: _Builder, scene: Scene) -> None:
         near = inward * 0.55 + 0.0015 * _UP
         lift = 0.0015 * _UP
         corners = np.array([left + near, right + near, right + lift, left + lift])
-        build.quad(f"wall_shadow_{name}", corners, "wall_shadow")
+        build.quad(f"wall_shadow_{name}", corners, "wall_shadow", v=(0.03, 0.85))
     build.block((mid_x, mid_y, room.height + 0.05), (half_x, half_y, 0.05), "0.95 0.95 0.94 1", f'group="{CEILING_GROUP}"')
 
 
@@ -271,9 +276,8 @@ def _cardboard_box(build: _Builder, name: str, box: Box, scene: Scene) -> None:
             uv.append(((column + inset + u * (1 - 2 * inset)) / 3, (row + inset + v * (1 - 2 * inset)) / 2))
         triangles += [(first, first + 1, first + 2), (first, first + 2, first + 3)]
     build.mesh(name, np.array(points), np.array(normals), np.array(uv), np.array(triangles))
-    build.geoms.append(
-        f'<geom name="{name}" type="mesh" mesh="{name}" material="{name}" pos="{box.x:.9g} {box.y:.9g} 0" euler="0 0 {box.yaw:.9g}"/>'
-    )
+    place = f'pos="{box.x:.9g} {box.y:.9g} 0" euler="0 0 {box.yaw:.9g}"'
+    build.geoms.append(f'<geom name="{name}" type="mesh" mesh="{name}" material="{name}" {place}/>')
     cos, sin = math.cos(box.yaw), math.sin(box.yaw)
     outline = np.array([(-hx, -hy), (hx, -hy), (hx, hy), (-hx, hy)]) @ np.array([(cos, sin), (-sin, cos)])
     _shadow(build, f"{name}_shadow", outline, math.hypot(hx, hy) + 0.25, box.x, box.y, scene)
@@ -327,23 +331,22 @@ def _cup(build: _Builder, scene: Scene) -> None:
     uv = np.full((points.shape[0] * points.shape[1], 2), 0.97)
     faces = _grid_faces(len(swing), len(tube))[:, ::-1]
     build.mesh("cup_handle", points.reshape(-1, 3), normals.reshape(-1, 3), uv, faces)
+    place = f'pos="{cup.x:.9g} {cup.y:.9g} 0" euler="0 0 {cup.yaw:.9g}"'
     for mesh in ("cup", "cup_handle"):
-        build.geoms.append(
-            f'<geom name="{mesh}" type="mesh" mesh="{mesh}" material="cup" pos="{cup.x:.9g} {cup.y:.9g} 0" euler="0 0 {cup.yaw:.9g}"/>'
-        )
+        build.geoms.append(f'<geom name="{mesh}" type="mesh" mesh="{mesh}" material="cup" {place}/>')
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     disc = 0.05 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     _shadow(build, "cup_shadow", disc, 0.22, cup.x, cup.y, scene)
 
 
 def _robot(scene: Scene) -> str:
-    """The robot's own body: seen from above and in pictures of the scene, never by its own camera."""
-    r, mount = ROBOT_RADIUS_M, scene.camera
+    """Draw the robot's own body: seen from above and in pictures of the scene, never by its own camera."""
+    r, x, z = ROBOT_RADIUS_M, scene.camera.x, scene.camera.z
     group = f'group="{ROBOT_GROUP}"'
     return f"""
       <geom type="cylinder" pos="0 0 0.10" size="{r} 0.06" rgba="0.20 0.22 0.25 1" {group}/>
       <geom type="cylinder" pos="0 0 0.20" size="{r - 0.02} 0.05" rgba="0.93 0.94 0.95 1" {group}/>
       <geom type="cylinder" pos="0 0 0.256" size="{r - 0.06} 0.006" rgba="0.16 0.46 0.78 1" {group}/>
-      <geom type="capsule" fromto="{mount.x - 0.03} 0 0.25 {mount.x - 0.03} 0 {mount.z}" size="0.015" rgba="0.3 0.3 0.32 1" {group}/>
-      <geom type="box" pos="{mount.x - 0.01} 0 {mount.z}" size="0.025 0.05 0.02" rgba="0.12 0.12 0.13 1" {group}/>
+      <geom type="capsule" fromto="{x - 0.03} 0 0.25 {x - 0.03} 0 {z}" size="0.015" rgba="0.3 0.3 0.32 1" {group}/>
+      <geom type="box" pos="{x - 0.01} 0 {z}" size="0.025 0.05 0.02" rgba="0.12 0.12 0.13 1" {group}/>
       <geom type="box" pos="{r - 0.03} 0 0.26" size="0.03 0.012 0.004" rgba="0.95 0.45 0.1 1" {group}/>"""

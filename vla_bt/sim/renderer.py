@@ -1,7 +1,7 @@
 """Draws frames of a scene off screen, at any size.
 
-Promises: a frame depends on the scene and the base's pose alone, bit for bit; one renderer serves all sizes. Create, use and close it
-in one thread.
+Promises: a frame depends on the scene and the base's pose alone, bit for bit; one renderer serves all sizes. Create,
+use and close it in one thread.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Variation:
     box_m: Span = Span(-0.05, 0.05)
     box_scale: Span = Span(0.92, 1.08)
     cup_m: Span = Span(-0.15, 0.15)
-    pitch_deg: Span = Span(7.0, 12.0)
+    pitch_deg: Span = Span(10.0, 15.0)
     fov_deg: Span = Span(48.0, 52.0)
     brightness: Span = Span(0.88, 1.08)
     noise: Span = Span(0.0, 0.0)
@@ -121,7 +121,7 @@ class CameraMount:
 
 @dataclass(frozen=True)
 class Light:
-    """``brightness`` scales everything; ``warmth`` -1 (blue) .. 1 (yellow); ``azimuth`` [rad] is where the key light comes from."""
+    """``brightness`` scales all light, ``warmth`` is -1 (blue) to 1 (yellow), the key light comes from ``azimuth`` [rad]."""
 
     brightness: float
     warmth: float
@@ -208,8 +208,8 @@ def make_scene(
     )
     room = Room(-1.4 - 0.4 * float(rng.random()), cup.x + 1.2 + 0.8 * float(rng.random()), -2.3, 2.3, 2.6)
     camera = CameraMount(
-        x=0.10,
-        z=0.40,
+        x=0.0,
+        z=0.42,
         pitch=math.radians(variation.pitch_deg.draw(rng)),
         fovy_deg=variation.fov_deg.draw(rng),
         noise=variation.noise.draw(rng),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -46,23 +47,23 @@ def floor(design: int) -> Image8:
     return _tiles(rng) if design % 4 == 3 else _planks(rng)
 
 
-def _planks(rng: np.random.Generator, size: int = 1024, rows: int = 10) -> Image8:
+def _planks(rng: np.random.Generator, size: int = 1024, rows: int = 13) -> Image8:
     """Wooden planks along x, with a wandering grain, each plank cut from another place of the same wood."""
     hue, value = rng.uniform(0.065, 0.10), rng.uniform(0.62, 0.86)
     light = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.28, 0.45), value)) * 255
     dark = np.array(colorsys.hsv_to_rgb(hue - 0.012, 0.55, value * 0.62)) * 255
     fine = periodic_noise(rng, size, size, 1.2, 60.0)
     broad = periodic_noise(rng, size, size, 5.0, 160.0)
-    rings = np.sin(3.2 * broad + 0.8 * periodic_noise(rng, size, size, 14.0, 220.0))
-    grain = 0.5 + 0.13 * fine + 0.16 * rings
+    rings = np.sin(5.0 * broad + 0.8 * periodic_noise(rng, size, size, 14.0, 220.0))
+    grain = 0.42 + 0.08 * fine + 0.07 * rings + 0.05 * broad
     amount, gap = np.empty((size, size)), np.zeros((size, size))
     edges = np.rint(np.linspace(0, size, rows + 1)).astype(int)
-    for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+    for top, bottom in pairwise(edges):
         cuts = np.sort((rng.integers(0, size) + np.array([0, int(size * rng.uniform(0.42, 0.58))])) % size)
         for left, right in ((cuts[0], cuts[1]), (cuts[1], cuts[0] + size)):
             columns = np.arange(left, right) % size
             wood = np.roll(grain, (int(rng.integers(size)), int(rng.integers(size))), (0, 1))[top:bottom]
-            amount[top:bottom, columns] = wood[:, columns] + rng.normal(0.0, 0.10)
+            amount[top:bottom, columns] = wood[:, columns] + rng.normal(0.0, 0.13)
             gap[top:bottom, columns[:2]] = 1.0
         gap[top : top + 2] = 1.0
     amount = np.clip(amount, 0.0, 1.0)[..., None]
@@ -96,13 +97,13 @@ def wall(design: int) -> Image8:
     paint = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.05, 0.22), rng.uniform(0.84, 0.94))) * 255
     height = np.linspace(1.0, 0.0, 256)[:, None]  # 1 at the ceiling
     soft = 1.0 - 0.16 * np.exp(-height / 0.10) - 0.10 * np.exp(-(1 - height) / 0.10)
-    rough = 1.0 + 0.006 * periodic_noise(rng, 256, 256, 1.0, 1.0) + 0.010 * periodic_noise(rng, 256, 256, 30, 40)
+    rough = 1.0 + 0.004 * periodic_noise(rng, 256, 256, 1.0, 1.0) + 0.006 * periodic_noise(rng, 256, 256, 30, 40)
     return _to_image(paint * (soft * rough)[..., None])
 
 
 @lru_cache(maxsize=16)
 def painting(design: int) -> Image8:
-    """An abstract picture for the wall, 256 x 320 px: hills under a sun."""
+    """Paint an abstract picture for the wall, 256 x 320 px: hills under a sun."""
     rng = np.random.default_rng([103, design])
     hue = rng.uniform()
     image = Image.new("RGB", (640, 512), _rgb(hue, 0.14, 0.97))
@@ -203,7 +204,7 @@ def _tape(draw: ImageDraw.ImageDraw, area: list[int], colour: tuple[int, int, in
 
 
 def _edges(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
-    """A worn, slightly lighter edge and a soft darkening towards the floor."""
+    """Draw a worn, slightly lighter edge and a soft darkening towards the floor."""
     for step in range(5):
         draw.rectangle([step, step, w - 1 - step, h - 1 - step], outline=(238, 206, 160, 90 - 16 * step))
     for step in range(40):
@@ -249,7 +250,7 @@ def _hand_hole(draw: ImageDraw.ImageDraw, w: int, h: int, scale: float) -> None:
 
 
 def _label(draw: ImageDraw.ImageDraw, rng: np.random.Generator, w: int, h: int, scale: float) -> None:
-    """A white shipping label with lines of print and a bar code."""
+    """Draw a white shipping label with lines of print and a bar code."""
     lw, lh = min(0.11 * scale, 0.5 * w), min(0.075 * scale, 0.34 * h)
     x, y = 0.14 * w, 0.55 * h
     draw.rectangle([x, y, x + lw, y + lh], fill=(246, 244, 238, 255))
@@ -313,8 +314,8 @@ def soft_shadow(polygon: NDArray[np.float64], half_size: float, away: tuple[floa
 
 @lru_cache(maxsize=1)
 def wall_shadow() -> Image8:
-    """The darkening of the floor along a wall, RGBA, 4 x 64 px: dark at the top of the image, nothing at the bottom."""
+    """Paint the darkening of the floor along a wall, RGBA, 4 x 64 px: dark at the top, nothing in the lower quarter."""
     image = np.zeros((64, 4, 4), np.uint8)
     image[..., :3] = (18, 12, 8)
-    image[..., 3] = np.rint(255 * 0.34 * (np.exp(-np.linspace(0, 4, 64)) - np.exp(-4.0)))[:, None]
+    image[:48, :, 3] = np.rint(255 * 0.34 * (np.exp(-np.linspace(0, 4, 48)) - np.exp(-4.0)))[:, None]
     return image

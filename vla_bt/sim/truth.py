@@ -1,8 +1,8 @@
 """The simulator's truth, and how it reaches the expert without ROS.
 
-Promises: a :class:`TruthReader` returns a whole record of one moment or None, never a mixture: the writer makes the sequence number
-odd while it writes, and a reader compares it before and after its copy. The file is mode 0600; a reader never writes to it, and
-killing a reader harms nobody. A record older than ``max_age_s`` is None, never the old value.
+Promises: a :class:`TruthReader` returns a whole record of one moment or None, never a mixture: the writer makes the sequence
+number odd while it writes, and a reader compares it before and after its copy. The file is mode 0600; a reader never writes to
+it, and killing a reader harms nobody. A record older than ``max_age_s`` is None, never the old value.
 """
 
 from __future__ import annotations

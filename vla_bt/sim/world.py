@@ -1,9 +1,9 @@
 """The simulated robot in its room: physics, camera, odometry, scan, contacts.
 
-Promises: driven by simulated time alone: nothing moves but in :meth:`SimWorld.advance`, and the same scene and calls give the same
-trajectory and the same frames, bit for bit. The base stops by itself when no command came for :data:`COMMAND_TIMEOUT_S` of
-simulated time. The first contact is latched. Rendering works on a model of its own and can't influence the physics; it is set up at
-the first frame, in the thread that asks for it (use one thread per world).
+Promises: driven by simulated time alone: nothing moves but in :meth:`SimWorld.advance`, and the same scene and calls give the
+same trajectory and the same frames, bit for bit. The base stops by itself when no command came for :data:`COMMAND_TIMEOUT_S` of
+simulated time. The first contact is latched. Rendering works on a model of its own and can't influence the physics; it is set
+up at the first frame, in the thread that asks for it (use one thread per world).
 """
 
 from __future__ import annotations
