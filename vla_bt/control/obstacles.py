@@ -70,8 +70,8 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
         measured = scan.ranges
         near = np.flatnonzero(((measured > 0.0) & (measured < robot_radius_m + distance_m)) | (measured == -np.inf))
         if near.size:
-            centre = scan.angle_min + near * scan.angle_increment
-            ranges = np.maximum(measured[near].astype(np.float64), robot_radius_m)
+            centre = np.asarray(scan.angle_min + near * scan.angle_increment, np.float64)
+            ranges = np.asarray(measured[near].clip(min=robot_radius_m), np.float64)
             closest = int(np.argmin(ranges))
             scan_words = f"{ranges[closest] - robot_radius_m:.2f} m {sector(float(centre[closest]))}"
     if contact is not None:

@@ -1,8 +1,9 @@
 """Deriving the causes of ``config/causes.yaml`` from ages and flags.
 
 Promises: pure functions, each returning the active causes with details in words; an input that is not in ``required_inputs``
-never raises a cause; a value that is not finite counts as none. Ages are port time since receipt. A header stamp is data: it never
-makes a frame fresh or stale, but one that disagrees with the receipt is named (``camera_stamp_odd``, ignored by the shipped table).
+never raises a cause; a value that is not finite counts as none. Ages are port time since receipt. A header stamp is data: it
+never makes a frame fresh or stale, but one that disagrees with the receipt is named (``camera_stamp_odd``, which the shipped
+table ignores).
 """
 
 from __future__ import annotations
