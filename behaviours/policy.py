@@ -6,6 +6,7 @@ from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE
+from vla_bt.goals.ledger import ActiveGoal
 from vla_bt.goals.plan import PlaceGoal
 from vla_bt.policy.port import PolicyOutput
 from vla_bt.proposal import Proposal

@@ -76,12 +76,12 @@ _ROWS = (
     Key("lateness", "float", "s", "tick", "CopySnapshot", ("NameCauses",)),
     Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "FollowPolicy")),
     Key("odometry", "Odometry", "m, rad, m/s", "odometry_timeout_s", "CopySnapshot", ("ConsultPolicy", "CarryOutMotion", "AppendFrame")),
-    Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "SubgoalReached", "AppendFrame")),
+    Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame")),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "PersonActive", "TakeOver")),
     Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
     # what people want
     Key("mode", "Mode", "", "kept", "TakeRequests", ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose")),
-    Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("NameCauses", "ConsultPolicy", "GoalActive", "SubgoalIsMotion", "CarryOutMotion", "SubgoalReached", "AppendFrame", "compose")),
+    Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("NameCauses", "ConsultPolicy", "GoalActive", "SubgoalIs", "CarryOutMotion", "StandStill", "FollowPolicy", "SubgoalReached", "AppendFrame", "compose")),
     Key("goal_expired", "bool", "", "tick", "TakeRequests", ("NameCauses",)),
     Key("recording_wanted", "bool", "", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
     # what the policy says
@@ -98,8 +98,9 @@ _ROWS = (
     Key("proposal_motion", "Proposal", "m/s", "tick", "CarryOutMotion", ("compose",)),
     Key("proposal_policy", "Proposal", "m/s", "tick", "FollowPolicy", ("compose",)),
     Key("proposal_idle", "Proposal", "m/s", "tick", "Idle", ("compose",)),
-    Key("motion_outcome", "MotionOutcome", "", "tick", "CarryOutMotion", ("SubgoalReached",)),
-    Key("evidence", "Evidence", "", "kept", "SubgoalReached", ("TakeRequests",)),
+    Key("proposal_stand", "Proposal", "m/s", "tick", "StandStill", ("compose",)),
+    Key("motion", "MotionOutcome", "", "tick", "CarryOutMotion", ("SubgoalReached",)),
+    Key("outcome", "Outcome", "", "kept", "SubgoalReached", ("TakeRequests",)),
     # what became of it
     Key("request", "Request", "m/s", "kept", "compose", ("AppendFrame",)),
     Key("recorder", "RecorderStatus", "frames", "tick", "RecorderIdle", ()),

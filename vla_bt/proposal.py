@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_bt.goals.ledger import Evidence
 from vla_bt.words import Source, Twist
 
 
@@ -28,3 +29,22 @@ class Proposal:
     words: str
     goal_id: int = 0
     frame_sequence: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sub-goal.
+
+    Attributes
+    ----------
+    key : int
+        The sub-goal's number (:attr:`vla_bt.goals.ledger.ActiveGoal.key`).
+    evidence : Evidence or None
+        By what it was judged reached; None when it was not.
+    failure : str
+        Why it can't be reached, or empty.
+    """
+
+    key: int
+    evidence: Evidence | None = None
+    failure: str = ""

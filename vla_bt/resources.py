@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.port import Snapshot
-from vla_bt.settings import TreeSettings
+from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.words import Mode, Twist
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Resources:
     """
 
     settings: TreeSettings
+    gate_settings: GateSettings
     robot: RobotView
     policy: PolicyClient
     recorder: EpisodeRecorder

@@ -74,6 +74,7 @@ class TreeSettings:
         ["camera", "odometry", "scan", "battery"], "inputs this robot has; what is not listed is neither awaited nor trusted"
     )
     frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
+    record_from_start: bool = setting(False, "record without being asked")
     runs_directory: str = setting("runs", "where episodes and summaries go")
     initial_mode: str = setting("manual", "mode at start", choices=("manual", "vla", "hybrid"))
 

@@ -1,0 +1,90 @@
+"""The leaf that takes what people ask for: modes, goals, recording. It alone keeps the goal ledger. Promises never to fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_trees.common import Status
+
+from vla_bt.behaviours.leaf import Leaf
+from vla_bt.contract import STALE
+from vla_bt.goals.ledger import GoalLedger
+from vla_bt.port import Snapshot
+from vla_bt.words import Mode
+
+
+class TakeRequests(Leaf):
+    """Switch the mode, enter goals in the ledger, and publish the goal being pursued.
+
+    What closes a goal besides reaching it: a new goal, "stop", mode manual, an emergency stop, its time-out, a failed motion. So
+    neither a reset of the emergency stop nor a return from mode manual moves the robot by itself.
+    """
+
+    READS = ("snapshot", "gate", "outcome")
+    WRITES = ("mode", "goal", "goal_expired", "recording_wanted")
+
+    def setup(self, **kwargs: Any) -> None:
+        """Start in the configured mode with an empty ledger."""
+        super().setup(**kwargs)
+        self._mode = Mode(self.settings.initial_mode)
+        self._ledger = GoalLedger(self.settings.goal_timeout_s)
+        self._recording = self.settings.record_from_start
+        self._expired = False
+
+    def update(self) -> Status:
+        """Write mode, goal and wishes; always SUCCESS."""
+        snapshot: Snapshot = self.read("snapshot")
+        ledger, now_s = self._ledger, self.now_s
+        self.feedback_message = ""
+        for text in snapshot.operator.mode_requests:
+            self._switch(text)
+        self._judge()
+        gate = self.read("gate")
+        if gate is not STALE and gate.latched and ledger.open is not None:
+            ledger.preempt(now_s, "the emergency stop")
+        for text in snapshot.operator.goal_requests:
+            ledger.submit(text, now_s)
+            self._expired = self._expired and ledger.open is None
+        if gate is not STALE and gate.latched and ledger.open is not None:
+            ledger.fail(now_s, "the emergency stop is latched; reset it first")
+        if self._mode is not Mode.MANUAL:
+            ledger.activate(now_s)
+        self._expired |= ledger.expire_if_due(now_s)
+        for wanted in snapshot.operator.record_requests:
+            self._recording = wanted
+        for event in ledger.take_events():
+            self.resources.robot.publish_goal_status(event.to_json())
+        active = ledger.active
+        self.write("mode", self._mode)
+        self.write("goal", active)
+        self.write("goal_expired", self._expired)
+        self.write("recording_wanted", self._recording)
+        if not self.feedback_message:
+            self.feedback_message = f"{self._mode.value}, " + (f"goal {active.id}: {active.words}" if active else "no goal")
+        return Status.SUCCESS
+
+    def _switch(self, text: str) -> None:
+        """Change the mode; an unknown word changes nothing and is said."""
+        try:
+            mode = Mode(text.strip().lower())
+        except ValueError:
+            self.feedback_message = f"unknown mode '{text[:20]}'; known: {', '.join(known.value for known in Mode)}"
+            self.resources.robot.publish_mode(self._mode, self.feedback_message)
+            return
+        if mode is self._mode:
+            return
+        self._mode = mode
+        self._expired = False
+        if mode is Mode.MANUAL and self._ledger.active is not None:
+            self._ledger.preempt(self.now_s, "mode manual")
+
+    def _judge(self) -> None:
+        """Enter what the last tick found out about the sub-goal."""
+        outcome = self.read("outcome")
+        active = self._ledger.active
+        if outcome is STALE or active is None or outcome.key != active.key:
+            return
+        if outcome.failure:
+            self._ledger.fail(self.now_s, outcome.failure)
+        elif outcome.evidence is not None:
+            self._ledger.advance(self.now_s, outcome.evidence)
