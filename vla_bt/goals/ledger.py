@@ -245,12 +245,13 @@ class GoalLedger:
             When no goal is active.
         """
         entry = self._required("advance")
+        if entry.state is not State.ACTIVE:
+            raise IllegalTransitionError(f"can't advance: goal {entry.id} is {entry.state.value}, not active")
         judged = (*entry.evidence, evidence)
         if entry.step + 1 == len(entry.steps):
             return self._change(entry, State.REACHED, now_s, evidence=judged, closed_s=now_s)
-        changed = self._change(entry, State.ACTIVE, now_s, evidence=judged, step=entry.step + 1)
         self._step_started_s = now_s
-        return changed
+        return self._change(entry, State.ACTIVE, now_s, evidence=judged, step=entry.step + 1)
 
     def preempt(self, now_s: float, by: str) -> GoalEntry:
         """Close the open goal because of something else: another goal, a stop, a change of mode."""
@@ -287,9 +288,8 @@ class GoalLedger:
             self._open_id = changed.id
         elif self._open_id == changed.id:
             self._open_id = 0
-        for old in [number for number, kept in self._entries.items() if not kept.state.open][
-            : max(0, len(self._entries) - self._keep)
-        ]:
+        closed = [number for number, kept in self._entries.items() if not kept.state.open]
+        for old in closed[: max(0, len(self._entries) - self._keep)]:
             del self._entries[old]
         active = self.active
         self.latest = GoalEvent(changed, active.id if active is not None else 0, now_s)
