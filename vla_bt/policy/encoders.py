@@ -6,16 +6,18 @@ whatever features are taken from it; every feature keeps its name, so that train
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel, Kosmos2Config, Kosmos2Model
 
 from vla_bt.policy.config import ClipConfig, ImageConfig, KosmosConfig, PolicyConfig, Tower
 from vla_bt.policy.source import read_model
 from vla_bt.policy.tokenizer import GoalTokenizer
+
+if TYPE_CHECKING:  # importing transformers takes seconds, and a network without its models need not wait
+    from transformers import CLIPModel, Kosmos2Model
 
 
 class Words(NamedTuple):
@@ -51,6 +53,8 @@ def build_kosmos(
     config: KosmosConfig, image: ImageConfig, tokenizer: GoalTokenizer | None, exact: dict[str, Any] | None
 ) -> Kosmos2Model:
     """Build or load the Kosmos-2 model; ``exact`` is a saved model's own configuration, which then counts alone."""
+    from transformers import Kosmos2Config, Kosmos2Model
+
     if exact is not None:
         return Kosmos2Model(Kosmos2Config.from_dict(exact))
     if config.source:
@@ -66,6 +70,8 @@ def build_clip(
     config: ClipConfig, image: ImageConfig, tokenizer: GoalTokenizer | None, exact: dict[str, Any] | None
 ) -> CLIPModel:
     """Build or load the CLIP model; ``exact`` is a saved model's own configuration, which then counts alone."""
+    from transformers import CLIPConfig, CLIPModel
+
     if exact is not None:
         return CLIPModel(CLIPConfig.from_dict(exact))
     if config.source:
