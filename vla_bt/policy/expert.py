@@ -1,8 +1,8 @@
 """The expert: a scripted pilot that knows the simulator's truth. The reference for other policies, and their teacher.
 
 Promises: it sees no picture and says so in its label; deterministic; plans anew at every step from where the robot is, so it may
-be started or resumed anywhere. It drives to the cup and to nothing else: of the goal's words it heeds only left and right. Without
-truth it proposes to stand still.
+be started or resumed anywhere. It drives to the cup and to nothing else: of the goal's words it heeds only left and right.
+Without truth it proposes to stand still.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -152,7 +153,7 @@ class _Path:
     def __init__(self, points: NDArray[np.float64]) -> None:
         self._points = [(float(x), float(y)) for x, y in points]
         self._starts = [0.0]
-        for (ax, ay), (bx, by) in zip(self._points[:-1], self._points[1:], strict=True):
+        for (ax, ay), (bx, by) in pairwise(self._points):
             self._starts.append(self._starts[-1] + math.hypot(bx - ax, by - ay))
         self.length = self._starts[-1]
         self._progress = 0.0

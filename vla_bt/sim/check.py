@@ -1,8 +1,8 @@
 """Does a policy reach the cup? Closed-loop runs in simulated time, judged by the simulator's truth.
 
-Promises: deterministic; the policy's actions pass through the same gate rule as on the robot and take effect only after a latency.
-A run counts only if all of it holds: arrival claimed by the policy, stopped within :data:`GOAL_RADIUS_M` of the cup, nothing
-touched at any time, and every box passed on the told side.
+Promises: deterministic; the policy's actions pass through the same gate rule as on the robot and take effect only after a
+latency. A run counts only if all of it holds: arrival claimed by the policy, stopped within :data:`GOAL_RADIUS_M` of the cup,
+nothing touched at any time, and every box passed on the told side.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def side_passed(track: Sequence[tuple[float, float]], box: BoxTruth) -> str:
     """
     swept = 0.0
     bearings = [math.atan2(y - box.y, x - box.x) for x, y in track]
-    for before, after in zip(bearings[:-1], bearings[1:], strict=True):
+    for before, after in pairwise(bearings):
         swept += math.remainder(after - before, 2 * math.pi)
     if abs(swept) < _PASSED_RAD:
         return ""

@@ -263,7 +263,10 @@ def _cardboard_box(build: _Builder, name: str, box: Box, scene: Scene) -> None:
         "top": [(-hx, hy, 1), (-hx, -hy, 1), (hx, -hy, 1), (hx, hy, 1)],
         "bottom": [(hx, hy, 0), (hx, -hy, 0), (-hx, -hy, 0), (-hx, hy, 0)],
     }
-    points, normals, uv, triangles = [], [], [], []
+    points: list[Floats] = []
+    normals: list[Floats] = []
+    uv: list[tuple[float, float]] = []
+    triangles: list[tuple[int, int, int]] = []
     inset = 1.5 / textures.BOX_CELL  # stay inside the cell, so that its neighbour never bleeds in
     for index, face in enumerate(textures.BOX_FACES):
         corners = np.array([(x, y, 2 * hz * top) for x, y, top in faces[face]])

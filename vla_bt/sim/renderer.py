@@ -55,7 +55,7 @@ class SceneRenderer:
 
     def _soften_textures(self) -> None:
         """Take the nearest mip level, filtered: a third cheaper on a CPU than blending two levels."""
-        from OpenGL import GL
+        from OpenGL import GL  # type: ignore[import-untyped]
 
         for name in self._context.texture[: self._context.ntexture]:
             GL.glBindTexture(GL.GL_TEXTURE_2D, int(name))

@@ -1,7 +1,8 @@
 """The shortest way around boxes, on a side.
 
 Promises: a pure function; the way keeps its clearance from every box, except where its ends already stand closer: there it keeps
-what they have. A told side is a matter of topology, not of cost: each box gets a barrier to the other side, and no way crosses it.
+what they have. A told side is a matter of topology, not of cost: each box gets a barrier to the other side, and no way crosses
+it.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def painting(design: int) -> Image8:
     hue = rng.uniform()
     image = Image.new("RGB", (640, 512), _rgb(hue, 0.14, 0.97))
     draw = ImageDraw.Draw(image)
-    x, y, r = rng.integers(120, 520), rng.integers(90, 200), rng.integers(40, 75)
+    x, y, r = rng.uniform(120, 520), rng.uniform(90, 200), rng.uniform(40, 75)
     draw.ellipse([x - r, y - r, x + r, y + r], fill=_rgb(rng.uniform(0.02, 0.13), 0.7, 0.96))
     across = np.arange(0, 641, 8)
     for layer in range(4):

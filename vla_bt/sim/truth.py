@@ -109,7 +109,7 @@ def _unpack(body: bytes) -> tuple[float, Truth]:
         cup_x=cup_x,
         cup_y=cup_y,
         boxes=boxes,
-        room=room,  # type: ignore[arg-type]
+        room=room,
         side=side.rstrip(b"\0").decode(),
         touching=touching,
         touched=touched,
