@@ -6,20 +6,21 @@ cd "$(dirname "$0")/.."
 root=$PWD
 stage=build/mypy
 
-rm -rf "$stage" && mkdir -p "$stage/vla_bt"
+mkdir -p "$stage/vla_bt"
+find "$stage" -xtype l -delete
 for entry in vla_bt/*; do
-    [[ $entry == */__pycache__ ]] || ln -s "$root/$entry" "$stage/$entry"
+    [[ $entry == */__pycache__ ]] || ln -sfn "$root/$entry" "$stage/$entry"
 done
 for mapped in trees behaviours config; do
-    ln -s "$root/$mapped" "$stage/vla_bt/$mapped"
+    ln -sfn "$root/$mapped" "$stage/vla_bt/$mapped"
 done
-ln -s "$root/test" "$root/setup.py" "$stage/"
+ln -sfn "$root/test" "$root/setup.py" "$stage/"
 for file in launch/*.launch.py; do
     # mypy wants a module's name to be an identifier
-    [[ -e $file ]] && ln -s "$root/$file" "$stage/$(basename "$file" .launch.py)_launch.py"
+    [[ -e $file ]] && ln -sfn "$root/$file" "$stage/$(basename "$file" .launch.py)_launch.py"
 done
 
 # From the stage, so that the folder launch/ does not pass for the package of that name.
 cd "$stage"
-"$root/.venv/bin/mypy" --config-file "$root/pyproject.toml" --cache-dir "$root/.mypy_cache" "$@" vla_bt test ./*.py |
+"$root/.venv/bin/mypy" --config-file "$root/pyproject.toml" --cache-dir "$root/build/mypy-cache" "$@" vla_bt test ./*.py |
     sed -E -e 's#^vla_bt/(trees|behaviours|config)/#\1/#' -e 's#^(\./)?([a-z_]+)_launch\.py#launch/\2.launch.py#'
