@@ -15,9 +15,10 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # Runs a command with its output in the log; a line every 15 s says that it is alive; its last lines are shown if it fails.
 quietly() {
-    local what=$1 start=$SECONDS next=15 pid
+    local what=$1 start=$SECONDS next=15 before pid
     shift
     say "$what"
+    before=$(wc -l <"$log")
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
     trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
@@ -30,7 +31,7 @@ quietly() {
     done
     trap - INT TERM
     if ! wait "$pid"; then
-        tail -n 25 "$log" >&2
+        tail -n "+$((before + 1))" "$log" | tail -n 25 >&2
         die "$what: failed; the whole log is in $log"
     fi
 }
