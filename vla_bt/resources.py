@@ -59,7 +59,7 @@ class Resources:
     gate_settings: GateSettings
     robot: RobotView
     policy: PolicyClient
-    recorder: EpisodeRecorder
+    recorder: EpisodeRecorder | None
     memory: MemoryMonitor
     causes: CauseTable
     tick_time_s: float = 0.0

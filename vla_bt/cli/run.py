@@ -1,0 +1,125 @@
+"""``vla-bt run``: drive to a goal in one of the worlds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """examples:
+  vla-bt run --world lockstep --scene 2box_hori_right --goal "go around the boxes on the right to the cup" --policy expert
+  vla-bt run --goal "go forward 1 m, then turn right" --without odometry scan battery
+  vla-bt run --seed 7 --json          the same seed gives the same 'result', digest included
+  vla-bt run --world ros --policy hybrid      the tree process of a robot (bridge, gate and camera run beside it)
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "run",
+        help="drive to a goal in one of the worlds",
+        description="Run the behaviour tree in one of its worlds: 'lockstep' (simulator in process, simulated time, "
+        "reproducible) drives to one goal and ends; 'ros' is the tree process of a robot and runs until Ctrl-C.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--world", choices=("lockstep", "ros"), default="lockstep")
+    parser.add_argument("--policy", default="expert", help="expert, a preset (hybrid, small ...) or a folder (default expert)")
+    parser.add_argument("--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)")
+    parser.add_argument("--record", action="store_true", help="record 18-frame episodes from the start")
+    parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
+    sim = parser.add_argument_group("lockstep")
+    sim.add_argument("--goal", help="what the robot is told (default: the scene's own sentence)")
+    sim.add_argument("--scene", default="1box_vert_left", help="one of the eight scenes (default 1box_vert_left)")
+    sim.add_argument("--distance", default="medium", help="close, medium or far")
+    sim.add_argument("--position", default="center", help="left, center or right")
+    sim.add_argument("--pattern", default="core", help="core or variant")
+    sim.add_argument("--seed", type=int, default=0, help="seed of the scene and of random weights (default 0)")
+    sim.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="simulated seconds (default 60)")
+    sim.add_argument("--without", nargs="+", default=[], metavar="INPUT", choices=("odometry", "scan", "battery"), help="inputs this robot lacks")
+    sim.add_argument("--picture", type=Path, metavar="FILE", help="write a top-down PNG of the path")
+    sim.add_argument("--json", action="store_true", help="print one JSON object: 'result' is reproducible, 'timing' is not")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run; exit code 0 only if the goal was reached with nothing touched."""
+    return _ros(options) if options.world == "ros" else _lockstep(options)
+
+
+def _ros(options: argparse.Namespace) -> int:
+    from vla_bt.ros.tree_node import main
+
+    return main(policy=options.policy, mode=options.mode, record=options.record, params_file=options.params_file)
+
+
+def _lockstep(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from vla_bt.app.drive import LockstepRun, drive, succeeded
+    from vla_bt.app.lockstep import without
+    from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
+    from vla_bt.sim.check import GOAL_RADIUS_M
+    from vla_bt.sim.scenes import make_scene
+
+    try:
+        scene = make_scene(options.scene, options.distance, options.position, options.pattern, options.seed)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    settings = without(load(TreeSettings, "tree", options.params_file), *options.without)
+    settings = replace(settings, record_from_start=options.record)
+    recorder = None
+    if options.record:
+        from vla_bt.episodes.recorder import EpisodeRecorder
+
+        recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, scenario=scene.name)
+    lockstep = LockstepRun(
+        scene, options.policy, settings, load(GateSettings, "gate", options.params_file), seed=options.seed, recorder=recorder
+    )
+    shown = sys.stderr.isatty() and not options.json
+
+    def progress(state: LockstepRun) -> None:
+        if shown:
+            truth = state.world.truth()
+            print(f"\r{state.robot.now():5.1f} s  x {truth.x:5.2f}  y {truth.y:5.2f}  {state.loop.words[:70]:70s}", end="", file=sys.stderr)
+
+    try:
+        outcome = drive(lockstep, options.goal or scene.goal, options.mode or "vla", options.time_limit, progress)
+        if options.picture is not None:
+            from vla_bt.app.path_picture import draw_path
+
+            draw_path(lockstep.world, lockstep.path, GOAL_RADIUS_M, options.picture)
+    except OSError as error:
+        raise SettingsError(f"can't write {error.filename or options.picture}: {error.strerror}") from None
+    finally:
+        lockstep.close()
+        if recorder is not None:
+            recorder.close()
+    if shown:
+        print(file=sys.stderr)
+    ok = succeeded(outcome["result"])
+    print(json.dumps(outcome, indent=2) if options.json else _words(outcome, ok))
+    return 0 if ok else 1
+
+
+def _words(outcome: dict[str, Any], ok: bool) -> str:
+    result, timing = outcome["result"], outcome["timing"]
+    last = result["goal_events"][-1] if result["goal_events"] else {"reason": "no answer", "evidence": []}
+    policy = result["policy"]
+    rows = [
+        ("goal", f"{result['goal']}  ->  {result['goal_state']}" + (f" ({last['reason']})" if last["reason"] else "")),
+        ("judged by", ", ".join(last["evidence"]) or "-"),
+        ("policy", f"{policy['name']} ({policy['label']})"),
+        ("cup", f"{result['cup_distance_m']:.2f} m away"),
+        ("contact", result["contact"] or "none"),
+        ("passed", f"{', '.join(side or 'not yet' for side in result['sides_passed'])} (scene's side: {result['side_told']})"),
+        ("path", f"{result['path_length_m']:.2f} m in {result['time_s']:.1f} s, {result['ticks']} ticks"),
+        ("policy steps", f"{result['policy_steps']} for {result['frames_handed']} frames"),
+        ("tick", f"p50 {timing['tick_p50_ms']:.2f} ms, p99 {timing['tick_p99_ms']:.2f} ms (inference included)"),
+        ("speed", f"{timing['simulated_per_wall']:.1f} simulated seconds a second"),
+        ("digest", result["digest"][:16]),
+    ]
+    return "\n".join([*(f"{name:13s} {text}" for name, text in rows), "success" if ok else "FAILED"])
