@@ -252,7 +252,8 @@ def _shadow(build: _Builder, name: str, polygon: Floats, half_size: float, x: fl
 
 def _cardboard_box(build: _Builder, name: str, box: Box, scene: Scene) -> None:
     hx, hy, hz = box.half_x, box.half_y, box.half_z
-    image = textures.cardboard(box.texture_seed % 64, *(round(2 * half, 2) for half in (hx, hy, hz)))
+    # to the decimetre: a print is stretched by a tenth at most, and most boxes find theirs painted already
+    image = textures.cardboard(box.texture_seed % 16, *(max(0.1, round(2 * half, 1)) for half in (hx, hy, hz)))
     build.picture(name, image, 'specular="0.05" shininess="0.1"')
     # bottom left, bottom right, top right, top left of each face, seen from outside
     faces = {

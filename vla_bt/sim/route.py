@@ -111,7 +111,7 @@ def plan_route(
     for box in boxes:
         nearest = min(distance_to_box(box, *start)[0], distance_to_box(box, *goal)[0])
         # the octagon's corners stick out by 1 / cos(22.5 deg) beyond the clearance
-        polygons.append(inflated(box, max(0.0, min(clearance, (nearest - 0.005) * math.cos(math.pi / 8)))))
+        polygons.append(inflated(box, max(0.01, min(clearance, (nearest - 0.005) * math.cos(math.pi / 8)))))
     corners = np.concatenate([np.array([start, goal]), *polygons])
     x_min, x_max, y_min, y_max = room
     inside = (corners[:, 0] > x_min + wall_clearance) & (corners[:, 0] < x_max - wall_clearance)

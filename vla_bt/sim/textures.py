@@ -148,7 +148,7 @@ _INK = (92, 62, 40)
 _PRINTS = (("FRAGILE", "glass"), ("THIS SIDE UP", "arrows"), ("KEEP DRY", "umbrella"), ("HANDLE WITH CARE", "glass"))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=24)
 def cardboard(design: int, size_x: float, size_y: float, size_z: float) -> Image8:
     """Paint a cardboard box of the given sizes [m]: a texture of six cells in the order of :data:`BOX_FACES`.
 
@@ -171,7 +171,7 @@ def _face(
     rng: np.random.Generator, kraft: NDArray[np.float64], face: str, width: float, height: float, print_index: int
 ) -> Image8:
     """Paint one face at its true proportions, then squeeze it into its cell."""
-    scale = 1100.0  # px per metre while painting
+    scale = 800.0  # px per metre while painting
     w, h = round(width * scale), round(height * scale)
     fibre = 2.6 * periodic_noise(rng, h, w, 1.0, 2.0) + 2.2 * periodic_noise(rng, h, w, 22, 22)
     flutes = 1.6 * np.sin(2 * np.pi * np.arange(w) / (0.007 * scale))[None, :]
