@@ -44,18 +44,6 @@ class FollowTeleop(Leaf):
         return Status.RUNNING
 
 
-class PersonActive(Leaf):
-    """Succeed while a fresh teleop velocity says that a person wants to drive."""
-
-    READS = ("teleop",)
-
-    def update(self) -> Status:
-        """SUCCESS or FAILURE at once."""
-        active = self.read("teleop") is not STALE
-        self.feedback_message = "a person is driving" if active else "nobody at the keys"
-        return Status.SUCCESS if active else Status.FAILURE
-
-
 class TakeOver(Leaf):
     """Propose the person's velocity in hybrid mode; the change of hands is smoothed after the tick."""
 

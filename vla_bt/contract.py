@@ -77,7 +77,7 @@ _ROWS = (
     Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "FollowPolicy")),
     Key("odometry", "Odometry", "m, rad, m/s", "odometry_timeout_s", "CopySnapshot", ("ConsultPolicy", "CarryOutMotion", "AppendFrame")),
     Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame")),
-    Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "PersonActive", "TakeOver")),
+    Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "TakeOver")),
     Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
     # what people want
     Key("mode", "Mode", "", "kept", "TakeRequests", ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose")),
