@@ -1,7 +1,7 @@
 """How much memory is left, sampled off the tick: MemAvailable, a container's limit, this process's own share.
 
 Promises: :meth:`MemoryMonitor.reading` and :meth:`MemoryMonitor.request_clear` return at once; sampling and clearing happen in
-one thread of their own. The level is a pure rule with hysteresis. On machines whose GPU shares the memory, MemAvailable is the truth.
+one thread of their own. The level is a pure rule with hysteresis. Where the GPU shares the memory, MemAvailable is the truth.
 """
 
 from __future__ import annotations
