@@ -217,7 +217,7 @@ class WorkerClient:
         return max(self._shortest_silence_s, 4.0 * self._busy_s)
 
     def _lose(self, cause: str, again: bool = True) -> None:
-        """The worker is gone or as good as gone: say why, make sure it is, plan the next."""
+        """Give a worker up that is gone or as good as gone: say why, make sure of it, plan the next."""
         if self._process is not None:
             self._process.kill()
             self._dying.append(self._process)

@@ -177,16 +177,31 @@ class PolicyConfig:
     def tiny(self) -> PolicyConfig:
         """Return the same architecture, small enough for a test or a first run on a laptop: random weights, widths / 16."""
         image = self.image
-        if not image.stem:
+        if not image.stem and (self.kosmos or self.clip):
             image = replace(image, width=112, height=112, frame_width=320, frame_height=180)
         kosmos, clip = self.kosmos, self.clip
         if kosmos:
-            sizes = {"vision": _shrunk(kosmos.vision), "text": _shrunk(kosmos.text), "latents": min(kosmos.latents, 8)}
-            kosmos = replace(kosmos, source="", revision="", vocabulary=0, positions=min(kosmos.positions, 256), **sizes)
+            kosmos = replace(
+                kosmos,
+                source="",
+                revision="",
+                vision=_shrunk(kosmos.vision),
+                text=_shrunk(kosmos.text),
+                latents=min(kosmos.latents, 8),
+                vocabulary=0,
+                positions=min(kosmos.positions, 256),
+            )
         if clip:
-            patch = clip.patch if image.stem else 16
-            sizes = {"vision": _shrunk(clip.vision), "text": _shrunk(clip.text), "projection": max(16, clip.projection // 16)}
-            clip = replace(clip, source="", revision="", vocabulary=0, patch=patch, **sizes)
+            clip = replace(
+                clip,
+                source="",
+                revision="",
+                vision=_shrunk(clip.vision),
+                text=_shrunk(clip.text),
+                patch=clip.patch if image.stem else 16,
+                projection=max(16, clip.projection // 16),
+                vocabulary=0,
+            )
         fusion, temporal, head = self.fusion, self.temporal, self.head
         return replace(
             self,

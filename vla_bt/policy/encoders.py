@@ -15,6 +15,7 @@ from torch.nn import functional
 from vla_bt.policy.config import ClipConfig, ImageConfig, KosmosConfig, PolicyConfig, Tower
 from vla_bt.policy.source import read_model
 from vla_bt.policy.tokenizer import GoalTokenizer
+from vla_bt.settings import SettingsError
 
 if TYPE_CHECKING:  # importing transformers takes seconds, and a network without its models need not wait
     from transformers import CLIPModel, Kosmos2Model
@@ -104,7 +105,7 @@ def _vision_sizes(tower: Tower, image: ImageConfig, patch: int) -> dict[str, int
 
 
 def _stretched(model: Kosmos2Model | CLIPModel, pixels: Tensor) -> bool:
-    """The picture is not the model's own square, so its table of positions is interpolated."""
+    """Tell whether the picture is not the model's own square, so that its table of positions must be interpolated."""
     side = model.config.vision_config.image_size
     return tuple(pixels.shape[-2:]) != (side, side)
 
@@ -142,9 +143,25 @@ class Encoders(nn.Module):
         image, kosmos, clip = config.image, config.kosmos, config.clip
         self.kosmos = build_kosmos(kosmos, image, tokenizers.get("kosmos"), exact.get("kosmos")) if kosmos else None
         self.clip = build_clip(clip, image, tokenizers.get("clip"), exact.get("clip")) if clip else None
+        self._check_words(config, tokenizers)
         self.stem = convolutions(image.stem) if image.stem else None
         self.cnn = convolutions(config.cnn.channels) if config.cnn else None
         self.goal = GoalReader(tokenizers["goal"].vocabulary, config.goal.width) if config.goal else None
+
+    def _check_words(self, config: PolicyConfig, tokenizers: dict[str, GoalTokenizer]) -> None:
+        """Refuse a tokenizer that knows more words, or longer texts, than its model."""
+        for name, model in (("kosmos", self.kosmos), ("clip", self.clip)):
+            if model is None or name not in tokenizers:
+                continue
+            text, part = model.config.text_config, getattr(config, name)
+            for what, wanted, there in (
+                ("words", tokenizers[name].vocabulary, text.vocab_size),
+                ("tokens", part.positions, text.max_position_embeddings),
+            ):
+                if wanted > there:
+                    raise SettingsError(
+                        f"policy {config.name}: {name}'s tokenizer makes {wanted} {what}, its model takes {there}"
+                    )
 
     def text(self, tokens: Tokens) -> TextFeatures:
         """Encode goals once.

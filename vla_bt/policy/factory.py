@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vla_bt.policy.config import load_preset, preset_names
 from vla_bt.policy.port import Policy
@@ -46,8 +46,7 @@ def make_policy(name: str, truth: Callable[[], Truth | None] | None = None, seed
             raise SettingsError("policy expert drives by simulator truth, and there is none here; use it with the simulator")
         from vla_bt.policy.expert import ExpertPolicy
 
-        expert: Any = ExpertPolicy(truth)
-        return expert  # type: ignore[no-any-return]
+        return ExpertPolicy(truth)
     if "/" in name or Path(name).is_dir():
         from vla_bt.policy.saved import load_policy
 

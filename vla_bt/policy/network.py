@@ -56,7 +56,7 @@ class Memory(nn.Module):
 
     def __init__(self, config: TemporalConfig, width: int) -> None:
         super().__init__()
-        kinds: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+        kinds: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
         kind = kinds.get(config.kind)
         self.cell = kind(width, config.width, config.layers, batch_first=True) if kind else None
         self.width = config.width if kind else width

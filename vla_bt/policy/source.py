@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from vla_bt.settings import SettingsError
 
 
@@ -44,12 +46,15 @@ def locate(source: str, revision: str) -> Place:
 
 def read_model(kind: Any, source: str, revision: str) -> Any:
     """Load a transformers model class from a folder or a pinned hub name, in float32, safetensors only."""
+    from transformers.utils import logging
+
     place = locate(source, revision)
+    logging.disable_progress_bar()  # its owner is a process with nobody at the screen
     try:
         model, report = kind.from_pretrained(
             place.name, revision=place.revision, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise SettingsError(f"{source}: can't be loaded as {kind.__name__}: {' '.join(str(error).split())[:300]}") from None
     missing = sorted(report["missing_keys"])
     if missing:

@@ -37,7 +37,7 @@ _INFO_EVERY = 5  # heartbeats between two reminders of what is running here
 _OOM_SCORE = 800
 
 
-class FrameGone(Exception):
+class FrameGoneError(Exception):
     """The frame has left the ring, or there is no ring."""
 
 
@@ -115,7 +115,7 @@ class Worker:
             return
         try:
             frame = self._frame(policy, request)
-        except FrameGone as gone:
+        except FrameGoneError as gone:
             self.fail(str(gone), request.goal_id, request.frame_sequence)
             return
         step = policy.step(frame, request.frame_time_s, request.measured)
@@ -129,7 +129,7 @@ class Worker:
             return None
         pixels = self._ring.copy(request.frame_sequence)
         if pixels is None:
-            raise FrameGone(self._ring.problem or f"frame {request.frame_sequence} has left the ring")
+            raise FrameGoneError(self._ring.problem or f"frame {request.frame_sequence} has left the ring")
         if pixels.shape[:2] != (info.frame_height, info.frame_width):
             import cv2
 
