@@ -88,7 +88,7 @@ def test_root_gets_what_is_missing_from_apt(machine: Machine) -> None:
         "update",
         "install -y --no-install-recommends python3.11-venv",
         "update",
-        "install -y --no-install-recommends libegl1 libegl-mesa0 libgl1-mesa-dri",
+        "install -y --no-install-recommends libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0",
     ]
     assert done.returncode != 0  # this python makes no environment
 
@@ -98,7 +98,7 @@ def test_others_are_told_the_one_line(machine: Machine) -> None:
     machine.has("has_venv")
     done = machine.install()
     assert done.returncode != 0
-    assert done.stderr == "error: libEGL is missing; run: sudo apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri\n"
+    assert done.stderr == "error: libEGL is missing; run: sudo apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0\n"
     assert machine.asked_of_apt == []
 
 

@@ -8,7 +8,7 @@ root=$PWD
 python=${PYTHON:-python3}
 stamp=.venv/.installed
 log=build/install.log
-gl_packages="libegl1 libegl-mesa0 libgl1-mesa-dri"
+gl_packages="libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 
 say() { printf '== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -58,10 +58,10 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # What an installation depends on. The path is part of it: a virtual environment does not survive being moved.
 wanted="$root $version $(cat setup.py constraints.txt tools/install.sh | cksum)"
-if [[ -f $stamp && $(cat "$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev/null; then
+installed() { [[ -f $stamp && $(cat "$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev/null; }
+if installed && [[ -f .venv/.renders ]]; then
     exit 0
 fi
-
 mkdir -p build
 : >"$log"
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
@@ -70,14 +70,17 @@ mkdir -p build
 "$python" -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null ||
     need_packages "libEGL is missing" $gl_packages
 
-if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version' or sys.prefix != '$root/.venv')" 2>/dev/null; then
-    say "making .venv with Python $version"
-    rm -rf .venv
-    "$python" -m venv .venv
+if ! installed; then
+    if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version' or sys.prefix != '$root/.venv')" 2>/dev/null; then
+        say "making .venv with Python $version"
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
+    # The environment variables pin what setup.py itself is built with, too.
+    PIP_CONSTRAINT=$root/constraints.txt PIP_BUILD_CONSTRAINT=$root/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        quietly "installing the pinned packages (1 to 3 minutes the first time)" .venv/bin/python -m pip install -e '.[ros,sim,dev]'
+    printf '%s' "$wanted" >"$stamp"
 fi
-# The environment variables pin what setup.py itself is built with, too.
-PIP_CONSTRAINT=$root/constraints.txt PIP_BUILD_CONSTRAINT=$root/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    quietly "installing the pinned packages (1 to 3 minutes the first time)" .venv/bin/python -m pip install -e '.[ros,sim,dev]'
 
 # The proof is a picture: Mesa's drivers may be missing though libEGL is there.
 renders() {
@@ -87,5 +90,5 @@ if ! renders >>"$log" 2>&1; then
     need_packages "MuJoCo can't render without a screen" $gl_packages
     renders || die "still no picture from MuJoCo; the line above says why"
 fi
-printf '%s' "$wanted" >"$stamp"
+touch .venv/.renders
 say "installed"

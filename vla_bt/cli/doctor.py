@@ -29,7 +29,7 @@ import psutil
 from vla_bt.settings import TreeSettings
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
-GL_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri"
+GL_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 SHM_NEEDED_MB = 16  # four 720p frames in the ring and the sockets
 SHM_WANTED_MB = 64  # and Fast DDS's own segments, 32 MB for a camera
 
