@@ -199,7 +199,7 @@ def make_scene(
         places = [(DISTANCES[distance], lateral + stagger / 2), (DISTANCES[distance] + 0.85, lateral - stagger / 2)]
     boxes = tuple(_draw_box(rng, x, y, pose, variant, variation) for x, y in places)
 
-    cup_shift = (0.35 if variant else 0.0) * (1.0 if rng.random() < 0.5 else -1.0)
+    cup_shift = (0.5 if variant else 0.0) * (1.0 if rng.random() < 0.5 else -1.0)
     cup = Cup(
         x=places[-1][0] + 1.1 + 0.1 * (float(rng.random()) - 0.5),
         y=lateral + cup_shift + variation.cup_m.draw(rng),
