@@ -76,6 +76,7 @@ class TreeSettings:
     frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
     record_from_start: bool = setting(False, "record without being asked")
     runs_directory: str = setting("runs", "where episodes and summaries go")
+    policy: str = setting("hybrid", "policy the worker runs: expert (simulator only), a preset, or a folder")
     initial_mode: str = setting("manual", "mode at start", choices=("manual", "vla", "hybrid"))
 
 

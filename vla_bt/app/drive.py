@@ -74,6 +74,7 @@ class LockstepRun:
             make_policy(self.policy, self.world.truth, self.seed), self.robot.render_frame, self.robot.now, self.policy_latency_s
         )
         self.memory = MemoryMonitor(self.settings)
+        self.memory.sample()
         self.resources = Resources(
             self.settings, self.gate_settings, self.robot, self.client, self.recorder, self.memory, load_causes()
         )

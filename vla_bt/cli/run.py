@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--world", choices=("lockstep", "ros"), default="lockstep")
-    parser.add_argument("--policy", default="expert", help="expert, a preset (hybrid, small ...) or a folder (default expert)")
+    parser.add_argument("--policy", help="expert, a preset (hybrid, small ...) or a folder (default: expert in lockstep, the parameter file's in ros)")
     parser.add_argument("--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)")
     parser.add_argument("--record", action="store_true", help="record 18-frame episodes from the start")
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
@@ -51,9 +51,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _ros(options: argparse.Namespace) -> int:
+    from vla_bt.ros.environment import prepare
+    from vla_bt.settings import config_path
+
+    prepare()
     from vla_bt.ros.tree_node import main
 
-    return main(policy=options.policy, mode=options.mode, record=options.record, params_file=options.params_file)
+    arguments = ["--ros-args", "--params-file", str(options.params_file or config_path("robot.yaml"))]
+    for name, value in (("policy", options.policy), ("initial_mode", options.mode), ("record_from_start", options.record or None)):
+        if value is not None:
+            arguments += ["-p", f"{name}:={str(value).lower() if value is True else value}"]
+    return main(arguments)
 
 
 def _lockstep(options: argparse.Namespace) -> int:
@@ -77,7 +85,7 @@ def _lockstep(options: argparse.Namespace) -> int:
 
         recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, scenario=scene.name)
     lockstep = LockstepRun(
-        scene, options.policy, settings, load(GateSettings, "gate", options.params_file), seed=options.seed, recorder=recorder
+        scene, options.policy or "expert", settings, load(GateSettings, "gate", options.params_file), seed=options.seed, recorder=recorder
     )
     shown = sys.stderr.isatty() and not options.json
 

@@ -1,0 +1,230 @@
+"""Node ``tree``: the behaviour tree's process. Holds no torch and no pixels; sends requests to the gate, never ``cmd_vel``.
+
+Promises:
+
+- our own loop ticks every ``tick_period_s`` on the monotonic clock, whoever carries the tree (:mod:`vla_bt.ros.hosting`); ROS
+  callbacks run in a thread of their own;
+- exactly one request leaves after each tick (:mod:`vla_bt.app.loop`);
+- on SIGINT, SIGTERM, SIGHUP or a leaf's exception a zero request leaves first; then the leaves are terminated, the episode in
+  progress is written out and the policy worker is ended. Exit code 0 after a signal, 1 after an exception, 2 when it can't start.
+
+Publishes, besides what :mod:`vla_bt.ros.robot` does, ``~/snapshot`` (std_msgs/String, JSON of one moment of the tree) and
+``/diagnostics``. Parameters: :class:`vla_bt.settings.TreeSettings`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from py_trees.blackboard import Blackboard
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from std_msgs.msg import String
+
+from vla_bt.app.loop import TickLoop
+from vla_bt.app.snapshot import to_json, tree_snapshot
+from vla_bt.control.causes import load_causes
+from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.memory.monitor import Level, MemoryMonitor
+from vla_bt.policy.client import WorkerClient
+from vla_bt.port import Request
+from vla_bt.resources import Resources
+from vla_bt.ros import qos
+from vla_bt.ros.hosting import host_tree
+from vla_bt.ros.parameters import declare
+from vla_bt.ros.robot import RosRobot
+from vla_bt.settings import GateSettings, SettingsError, TreeSettings, config_path, load
+from vla_bt.trees.root import create_root
+from vla_bt.wire import runtime_directory
+from vla_bt.words import Mode
+
+SNAPSHOT_PERIOD_S = 0.2
+DIAGNOSTICS_PERIOD_S = 1.0
+LATENESS_KEPT = 1200
+
+
+class TreeProcess:
+    """Everything the tree's process holds.
+
+    Parameters
+    ----------
+    node : Node
+        The ROS node.
+    directory : Path
+        The runtime directory of rings and sockets.
+    """
+
+    def __init__(self, node: Node, directory: Path) -> None:
+        self._node = node
+        self._settings = declare(node, TreeSettings)
+        self._robot = RosRobot(node, directory, self._settings)
+        self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
+        self._recorder = EpisodeRecorder(Path(self._settings.runs_directory), self._settings.frame_period_s)
+        self._memory = MemoryMonitor(self._settings)
+        self._memory.start()
+        resources = Resources(
+            self._settings,
+            load(GateSettings, "gate"),
+            self._robot,
+            self._client,
+            self._recorder,
+            self._memory,
+            load_causes(),
+        )
+        self._tree = host_tree(create_root(), node, resources)
+        self._loop = TickLoop(self._tree, self._robot, resources)
+        self._snapshots = node.create_publisher(String, "~/snapshot", qos.LATCHED)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
+        self._wake = threading.Event()
+        self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._tick_s: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._failure: BaseException | None = None
+
+    def stop(self) -> None:
+        """Ask the loop to end; may be called from a signal handler or any thread."""
+        self._wake.set()
+
+    def run(self) -> BaseException | None:
+        """Tick until :meth:`stop` or a failure. Returns the failure, if any."""
+        executor = SingleThreadedExecutor(context=self._node.context)
+        executor.add_node(self._node)
+        thread = threading.Thread(target=self._spin, args=(executor,), name="ros", daemon=True)
+        try:
+            thread.start()
+            gc.collect()
+            gc.freeze()  # what lives until the end need not be looked at again: collections stay short
+            self._tick_until_told()
+        except Exception as failure:  # zero has left already; the rest is tidied up whatever it was
+            self._failure = failure
+        finally:
+            self._loop.shutdown()
+            executor.shutdown(timeout_sec=1.0)
+            thread.join(timeout=1.0)
+            self._client.close()
+            self._recorder.close()
+            self._memory.stop()
+            self._robot.close()
+        return self._failure
+
+    def _tick_until_told(self) -> None:
+        period_s = self._settings.tick_period_s
+        due_s = time.monotonic()
+        snapshot_due_s = diagnostics_due_s = due_s
+        while not self._wake.wait(max(0.0, due_s - time.monotonic())):
+            began_s = time.monotonic()
+            late_s = began_s - due_s
+            request = self._loop.tick(late_s)
+            self._late_s.append(late_s)
+            self._tick_s.append(time.monotonic() - began_s)
+            if began_s >= snapshot_due_s:
+                snapshot_due_s = began_s + SNAPSHOT_PERIOD_S
+                self._publish_snapshot(request, began_s)
+            if began_s >= diagnostics_due_s:
+                diagnostics_due_s = began_s + DIAGNOSTICS_PERIOD_S
+                self._publish_diagnostics()
+            due_s = max(due_s + period_s, time.monotonic() - period_s)
+
+    def _spin(self, executor: SingleThreadedExecutor) -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception as failure:
+            self._failure = failure
+        self.stop()
+
+    def _publish_snapshot(self, request: Request, now_s: float) -> None:
+        mode: Mode = Blackboard.storage["/mode"].value
+        snapshot = tree_snapshot(self._tree.root, request, mode, self._loop.words, now_s)
+        status = self._client.status()
+        snapshot["policy"] = {
+            "state": status.state,
+            "detail": status.detail,
+            "name": status.info.name if status.info else "",
+            "label": status.info.label if status.info else "",
+            "frames_handed": status.frames_handed,
+            "steps_taken": status.steps_taken,
+            "restarts": status.restarts,
+            "latency_ms": round(1e3 * status.last_latency_s, 2),
+        }
+        snapshot["tick_ms"] = [_percentile_ms(self._tick_s, share) for share in (0.5, 0.99)]
+        snapshot["late_ms"] = [_percentile_ms(self._late_s, share) for share in (0.5, 0.99)]
+        self._snapshots.publish(String(data=to_json(snapshot)))
+
+    def _publish_diagnostics(self) -> None:
+        policy, memory = self._client.status(), self._memory.reading()
+        recorder = self._recorder.status()
+        rows = [
+            self._row(
+                "tick",
+                DiagnosticStatus.WARN if self._late_s and max(self._late_s) > self._settings.tick_overrun_s else DiagnosticStatus.OK,
+                self._loop.words,
+                {"p50_ms": _percentile_ms(self._tick_s, 0.5), "p99_ms": _percentile_ms(self._tick_s, 0.99), "late_p99_ms": _percentile_ms(self._late_s, 0.99)},
+            ),
+            self._row(
+                "policy",
+                {"ready": DiagnosticStatus.OK, "starting": DiagnosticStatus.WARN}.get(policy.state, DiagnosticStatus.ERROR),
+                f"{policy.state}: {policy.detail}",
+                {"frames_handed": policy.frames_handed, "steps_taken": policy.steps_taken, "restarts": policy.restarts},
+            ),
+            self._row("recorder", DiagnosticStatus.ERROR if recorder.error else DiagnosticStatus.OK, recorder.words, {}),
+        ]
+        if memory is not None:
+            levels = {Level.OK: DiagnosticStatus.OK, Level.CLEAR: DiagnosticStatus.WARN, Level.CRITICAL: DiagnosticStatus.ERROR}
+            rows.append(self._row("memory", levels[memory.level], f"{memory.available_mb:.0f} MB available", {"rss_mb": round(memory.rss_mb, 1)}))
+        array = DiagnosticArray(status=rows)
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _row(self, what: str, level: bytes, message: str, values: dict[str, float | int]) -> DiagnosticStatus:
+        row = DiagnosticStatus(level=level, name=f"{self._node.get_fully_qualified_name()}: {what}", message=message)
+        row.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+        return row
+
+
+def _percentile_ms(values: deque[float], share: float) -> float:
+    """Return a percentile of recent times [ms], 0 without any."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return round(1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tree; returns the exit code."""
+    arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+    parser = argparse.ArgumentParser(prog="tree_node", description=(__doc__ or "").splitlines()[0])
+    parser.parse_args(remove_ros_args(args=arguments)[1:])
+    sys.setswitchinterval(0.001)  # a busy callback thread gives way to the tick within a millisecond
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        node = Node("tree")
+        process = TreeProcess(node, runtime_directory())
+    except (SettingsError, ParameterException, RuntimeError, OSError) as problem:
+        print(f"tree: {' '.join(str(problem).split())}", file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: process.stop())
+    failure = process.run()
+    if failure is not None:
+        node.get_logger().fatal(f"{failure}; zero was sent, the tree ends")
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0 if failure is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
