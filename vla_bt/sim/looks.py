@@ -173,6 +173,7 @@ def _room(build: _Builder, scene: Scene) -> None:
         f'texrepeat="{repeat} {repeat}" texuniform="true" specular="0.15" shininess="0.3"',
     )
     build.geoms.append(f'<geom name="floor" type="plane" pos="{mid_x} {mid_y} 0" size="{half_x} {half_y} 1" material="floor"/>')
+    build.block((mid_x, mid_y, -0.1), (half_x + 3, half_y + 3, 0.05), "0.95 0.95 0.95 1")  # around the room, from above
     build.picture("wall", textures.wall(scene.wall_seed % 8), 'specular="0"')
     build.picture("wall_shadow", textures.wall_shadow(), 'specular="0" rgba="1 1 1 0.99"')
     for name, (left, along, length) in _walls(scene).items():
@@ -180,6 +181,9 @@ def _room(build: _Builder, scene: Scene) -> None:
         top = room.height * _UP
         build.quad(f"wall_{name}", np.array([left, right, right + top, left + top]), "wall", length / room.height)
         inward = np.cross(along, _UP)
+        body = left + along * length / 2 - inward * 0.06  # the wall's thickness, seen from above
+        half = abs(along) * (length / 2 + 0.11) + abs(inward) * 0.05
+        build.block((*body[:2], room.height / 2), (*half[:2], room.height / 2), "0.42 0.42 0.42 1")
         centre = left + along * length / 2 + inward * 0.008
         across = (abs(along) * length / 2) + abs(inward) * 0.008
         build.block((*(centre[:2]), 0.045), (across[0], across[1], 0.045), "0.93 0.92 0.90 1")
