@@ -8,7 +8,7 @@ root=$PWD
 python=${PYTHON:-python3}
 stamp=.venv/.installed
 log=build/install.log
-gl_packages="libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
+gl_packages=(libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0)
 
 say() { printf '== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -58,20 +58,27 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # What an installation depends on. The path is part of it: a virtual environment does not survive being moved.
 wanted="$root $version $(cat setup.py constraints.txt tools/install.sh | cksum)"
-installed() { [[ -f $stamp && $(cat "$stamp") == "$wanted" ]] && .venv/bin/python -c '' 2>/dev/null; }
+installed() { [[ -f $stamp && $(cat "$stamp") == "$wanted" ]] && .venv/bin/python -c '' &>/dev/null; }
 if installed && [[ -f .venv/.renders ]]; then
     exit 0
 fi
 mkdir -p build
 : >"$log"
-"$python" -c 'import venv, ensurepip' 2>/dev/null ||
-    need_packages "$python can't make virtual environments" "python$version-venv"
-# Before the long download, so that nobody waits a minute to read this.
-"$python" -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null ||
-    need_packages "libEGL is missing" $gl_packages
+
+# Before the long download, and all at once, so that nobody waits a minute to read it or reads it twice.
+missing=() packages=()
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    missing+=("ensurepip for $python") packages+=("python$version-venv")
+fi
+if ! "$python" -c 'import ctypes; ctypes.CDLL("libEGL.so.1")' 2>/dev/null; then
+    missing+=("libEGL") packages+=("${gl_packages[@]}")
+fi
+if ((${#missing[@]})); then
+    need_packages "missing: $(IFS=, && printf '%s' "${missing[*]}")" "${packages[@]}"
+fi
 
 if ! installed; then
-    if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version' or sys.prefix != '$root/.venv')" 2>/dev/null; then
+    if [[ $(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2], sys.prefix)' 2>/dev/null) != "$version $root/.venv" ]]; then
         say "making .venv with Python $version"
         rm -rf .venv
         "$python" -m venv .venv
@@ -87,7 +94,7 @@ renders() {
     .venv/bin/python -c 'import sys; from vla_bt.cli import doctor as d; f = d.check_rendering(); print(f.text); sys.exit(f.level != d.OK)'
 }
 if ! renders >>"$log" 2>&1; then
-    need_packages "MuJoCo can't render without a screen" $gl_packages
+    need_packages "MuJoCo can't render without a screen" "${gl_packages[@]}"
     renders || die "still no picture from MuJoCo; the line above says why"
 fi
 touch .venv/.renders
