@@ -134,6 +134,7 @@ class WorkerClient:
             steps_taken=self.steps_taken,
             restarts=self.restarts,
             last_latency_s=self._last_latency_s,
+            awaited_since_s=None if self._in_flight is None else self._in_flight[1],
         )
 
     @property
@@ -202,7 +203,7 @@ class WorkerClient:
             self._process = None
             self._lose(self._last_error or cause_of(code, self._log), again=code != USER_MISTAKE)
         elif self._pid and now - self._heard_s > self._patience_s():
-            self._lose(f"silent for {now - self._heard_s:.1f} s")
+            self._lose(self._last_error or f"silent for {now - self._heard_s:.1f} s")
         if self._restart_at_s is not None and now >= self._restart_at_s:
             self.restarts += 1
             self._start()
@@ -254,7 +255,7 @@ class WorkerClient:
             if self._spawn:
                 return False
             # Somebody else's worker, or its successor.
-            self._pid, self._ready, self._goal_sent, self._in_flight = pid, False, False, None
+            self._pid, self._ready, self._goal_sent, self._in_flight, self._last_error = pid, False, False, None, ""
             self._state, self._detail = "starting", "a worker is starting"
         self._heard_s = self._clock()
         return True

@@ -125,5 +125,6 @@ class Fusion(nn.Module):
 
     def _scaled(self, name: str, vector: Tensor) -> Tensor:
         if self.normalise == "layer":
-            return self.norms[name](vector)  # type: ignore[no-any-return]
+            normed: Tensor = self.norms[name](vector)
+            return normed
         return functional.normalize(vector, dim=-1) if self.normalise == "unit" else vector

@@ -91,6 +91,7 @@ class InlineClient:
 
     def status(self) -> PolicyStatus:
         """Report; an inline policy is always ready."""
+        self._ripen()
         return PolicyStatus(
             state="ready",
             detail=self._detail,
@@ -99,6 +100,7 @@ class InlineClient:
             steps_taken=self.steps_taken,
             restarts=0,
             last_latency_s=self._latency_s,
+            awaited_since_s=None if self._pending is None else self._pending.received_s - self._latency_s,
         )
 
     def close(self) -> None:

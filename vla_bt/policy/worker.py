@@ -1,7 +1,7 @@
 """The policy's own process: ``python -m vla_bt.policy.worker --policy hybrid --runtime-dir DIR``.
 
 Promises: holds the network and torch, never ROS or the tree; takes exactly one step for each request it answers; tells of
-itself within a tenth of a second of its start and then at 10 Hz from its loop, so that a loop that hangs falls silent; exits on
+itself before torch is imported and, once ready, at 10 Hz from its loop, so that a loop that hangs falls silent; exits on
 SIGTERM, SIGINT and when its parent is gone, leaving no socket behind; offers itself to the kernel as the first to be killed
 when memory runs out. Exit code 2 is a mistake of the user, which trying again won't mend.
 """

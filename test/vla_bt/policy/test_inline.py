@@ -40,6 +40,7 @@ def test_an_output_comes_when_its_latency_is_over() -> None:
     inline.set_goal(5, "go to the cup")
     assert inline.hand_frame(1, 100.0, ZERO)
     assert not inline.hand_frame(2, 100.0, ZERO), "one step at a time"
+    assert inline.status().awaited_since_s == pytest.approx(100.0)
     world.now_s = 100.149
     assert inline.poll() is None
     world.now_s = 100.15
@@ -50,6 +51,7 @@ def test_an_output_comes_when_its_latency_is_over() -> None:
     assert inline.poll() is None
     status = inline.status()
     assert (status.state, status.frames_handed, status.steps_taken, status.last_latency_s) == ("ready", 1, 1, 0.15)
+    assert status.awaited_since_s is None
     assert len(inline.compute_s) == 1
 
 

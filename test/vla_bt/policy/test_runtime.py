@@ -150,7 +150,7 @@ def test_a_frame_is_needed_and_a_goal_before_it() -> None:
     with pytest.raises(ValueError, match="needs a frame"):
         policy.step(None, 0.0, ZERO)
     with pytest.raises(ValueError, match="expected uint8"):
-        policy.step(FRAMES[0].astype(np.float32), 0.0, ZERO)  # type: ignore[arg-type]
+        policy.step(FRAMES[0].astype(np.float32), 0.0, ZERO)
 
 
 def test_warming_up_leaves_no_trace() -> None:

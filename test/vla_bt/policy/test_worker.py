@@ -107,9 +107,13 @@ def test_one_step_is_under_way_at_most(client: WorkerClient) -> None:
     try:
         assert client.hand_frame(1, time.monotonic(), ZERO)
         assert not client.hand_frame(1, time.monotonic(), ZERO)
+        awaited_since_s = client.status().awaited_since_s
+        assert awaited_since_s is not None
+        assert 0.0 <= time.monotonic() - awaited_since_s < 5.0
     finally:
         os.kill(client.worker_pid, signal.SIGCONT)
     until(lambda: client.status().steps_taken == client.frames_handed, 10.0, "last step")
+    assert client.status().awaited_since_s is None
 
 
 def test_a_frame_that_left_the_ring_is_said_and_the_next_one_works(client: WorkerClient) -> None:
@@ -185,6 +189,28 @@ def test_a_mistake_in_the_name_is_told_and_not_tried_again(tmp_path: Path) -> No
         assert (status.state, status.restarts) == ("dead", 0)
     finally:
         client.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_worker_is_used_and_its_successor_gets_the_goal(tmp_path: Path) -> None:
+    client = WorkerClient("expert", tmp_path, time.monotonic, spawn=False)
+    command = [sys.executable, "-m", "vla_bt.policy.worker", "--policy", "expert", "--runtime-dir", str(tmp_path)]
+    environment = os.environ | {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
+    client.set_goal(3, "go to the cup")
+    try:
+        for _ in range(2):
+            worker = subprocess.Popen(command, env=environment)
+            try:
+                until(lambda: client.status().state == "ready", 20.0, "ready worker")
+                assert client.worker_pid == worker.pid
+                assert next_output(client).goal_id == 3
+            finally:
+                worker.kill()
+                worker.wait()
+            until(lambda: client.status().state == "dead", 5.0, "word of the silence")
+    finally:
+        client.close()
+        (tmp_path / "policy.sock").unlink()
     assert list(tmp_path.iterdir()) == []
 
 
