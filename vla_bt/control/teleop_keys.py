@@ -62,6 +62,11 @@ class TeleopKeys:
         """Speed of a turning key now [rad/s]."""
         return self._angular * self._factor
 
+    @property
+    def driving(self) -> bool:
+        """A pulse, or the zero after it, is still to be published."""
+        return self._direction is not None
+
     def press(self, key: str, now_s: float) -> bool:
         """Take a key press at ``now_s`` [s]; False when the key does not drive."""
         key = key.lower()

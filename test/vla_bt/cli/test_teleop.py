@@ -1,0 +1,136 @@
+"""``vla-bt teleop`` over real ROS 2, at a terminal and from a pipe."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import Twist as TwistMessage  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from std_msgs.msg import Bool, String  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from vla_bt.words import ZERO, Twist  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+ENVIRONMENT = {
+    "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+}
+TELEOP = [sys.executable, "-m", "vla_bt.cli.main", "teleop"]
+ARRIVAL_S = 15.0
+
+
+class Robot:
+    """Listens to everything teleop says."""
+
+    def __init__(self, context: Any) -> None:
+        self.node = rclpy.create_node("robot", context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.velocities: list[Twist] = []
+        self.words: list[tuple[str, object]] = []
+        self.node.create_subscription(TwistMessage, "teleop/cmd_vel", self.on_velocity, 10)
+        self.node.create_subscription(String, "goal", lambda m: self.words.append(("goal", m.data)), 10)
+        self.node.create_subscription(String, "mode", lambda m: self.words.append(("mode", m.data)), 10)
+        self.node.create_subscription(Bool, "emergency_stop", self.on_stop, 10)
+        self.node.create_service(Trigger, "gate/estop_reset", self.on_reset)
+
+    def on_velocity(self, message: TwistMessage) -> None:
+        self.velocities.append(Twist(message.linear.x, message.linear.y, message.angular.z))
+
+    def on_stop(self, message: Bool) -> None:
+        if ("stop", message.data) not in self.words[-1:]:  # it is repeated
+            self.words.append(("stop", message.data))
+
+    def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.words.append(("reset", True))
+        response.success, response.message = True, "reset"
+        return response
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + ARRIVAL_S
+        while not condition():
+            assert time.monotonic() < end_s, f"waited in vain; heard {self.velocities[-3:]} {self.words}"
+            self.executor.spin_once(timeout_sec=0.01)
+
+
+@pytest.fixture
+def robot() -> Iterator[Robot]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        context = rclpy.Context()
+        rclpy.init(context=context)
+        robot = Robot(context)
+        yield robot
+        robot.executor.shutdown()
+        robot.node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
+    teleop = subprocess.Popen(TELEOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert teleop.stdin is not None
+    teleop.stdin.write("2ggo to the cup\nwr" + "x" + "uy")
+    teleop.stdin.close()
+    teleop.stdin = None
+    robot.until(lambda: teleop.poll() is not None)
+    robot.until(lambda: ("reset", True) in robot.words and robot.velocities[-1] == ZERO)
+    output, errors = teleop.communicate()
+    assert teleop.returncode == 0, errors
+    assert sorted(robot.words[:2]) == [("goal", "go to the cup"), ("mode", "vla")]  # two topics keep no order between them
+    assert robot.words[2:] == [("stop", True), ("stop", False), ("reset", True)]
+    forward, turn = Twist(0.3, 0.0, 0.0), Twist(0.0, 0.0, 0.6)
+    order = [twist for i, twist in enumerate(robot.velocities) if i == 0 or twist != robot.velocities[i - 1]]
+    assert order == [forward, ZERO, turn, ZERO]
+    assert 4 <= robot.velocities.count(forward) <= 8  # 0.3 s at 20 Hz
+    assert output.splitlines() == ["mode: vla", "goal: go to the cup", "EMERGENCY STOP", "emergency stop released", "gate: reset"]
+
+
+@pytest.mark.parametrize("last_key", [b"\x1b", b"\x03"])
+def test_at_a_terminal_it_leaves_zero_and_the_terminal_as_it_was(robot: Robot, last_key: bytes) -> None:
+    controller, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    # A session of its own makes the terminal the controlling one: Ctrl-C then comes as it does for a person.
+    child = f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({sys.executable!r}, {TELEOP!r})"
+    command = [sys.executable, "-c", child]
+    teleop = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+    try:
+        screen = ""
+        while "0.30 m/s" not in screen or screen.endswith("nobody listens on /teleop/cmd_vel\x1b[K"):
+            screen += os.read(controller, 65536).decode()
+        os.write(controller, b"w\x1b[Aw")  # an arrow key is neither a direction nor Esc
+        robot.until(lambda: Twist(0.3, 0.0, 0.0) in robot.velocities)
+        robot.until(lambda: robot.velocities[-1] == ZERO)
+        os.write(controller, b"d")
+        robot.until(lambda: robot.velocities[-1] == Twist(0.0, -0.3, 0.0))
+        os.write(controller, last_key)
+        robot.until(lambda: teleop.poll() is not None)
+        robot.until(lambda: robot.velocities[-1] == ZERO)
+        assert teleop.returncode == 0
+        assert termios.tcgetattr(terminal) == before
+        assert "EMERGENCY STOP" in screen
+    finally:
+        teleop.kill()
+        teleop.wait()
+        os.close(controller)
+        os.close(terminal)
+
+
+@pytest.mark.parametrize("option", ["--linear=0", "--linear=fast", "--angular=9", "--namespace=a b"])
+def test_a_bad_option_is_refused_with_one_line(option: str) -> None:
+    finished = subprocess.run([*TELEOP, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert finished.returncode == 2
+    assert option.split("=")[0] in finished.stderr.splitlines()[-1]
+    assert "Traceback" not in finished.stderr
