@@ -1,6 +1,6 @@
 """A camera frame to what the encoders see: one resize for all of them, on 8-bit pixels.
 
-Promises: bicubic with antialias as the models' own processors do, 4e-5 of the value range away from them at most on average,
+Promises: bicubic with antialias as the models' own processors do, at most 1e-4 of the value range away from them on average and
 several times faster; the whole frame is seen (boxes stand at the sides) unless a centre-cropped second view is asked for.
 """
 
