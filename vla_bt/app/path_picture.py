@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,9 @@ COLOURS = {
     Source.MOTION: (202, 138, 4),
 }
 """RGB for each source."""
+
+JUMP_M = 0.3
+"""Longer steps are a robot put back to the start: no line is drawn [m]."""
 
 
 class PathPoint(NamedTuple):
@@ -50,10 +54,10 @@ def draw_path(world: SimWorld, path: Sequence[PathPoint], goal_radius_m: float, 
     cup = world.truth()
     radius = round(goal_radius_m * to_pixel.pixels_per_m)
     cv2.circle(canvas, pixel(cup.cup_x, cup.cup_y), radius, (22, 163, 74), 2, cv2.LINE_AA)
-    for before, after in zip(path, path[1:], strict=False):
-        start, end = pixel(before.x, before.y), pixel(after.x, after.y)
-        cv2.line(canvas, start, end, (255, 255, 255), 7, cv2.LINE_AA)
-    for before, after in zip(path, path[1:], strict=False):
+    steps = [pair for pair in zip(path, path[1:], strict=False) if math.dist(pair[0][:2], pair[1][:2]) < JUMP_M]
+    for before, after in steps:
+        cv2.line(canvas, pixel(before.x, before.y), pixel(after.x, after.y), (255, 255, 255), 7, cv2.LINE_AA)
+    for before, after in steps:
         cv2.line(canvas, pixel(before.x, before.y), pixel(after.x, after.y), COLOURS[after.source], 4, cv2.LINE_AA)
     if path:
         cv2.circle(canvas, pixel(path[0].x, path[0].y), 8, (255, 255, 255), -1, cv2.LINE_AA)

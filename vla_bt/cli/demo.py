@@ -1,0 +1,110 @@
+"""``vla-bt demo``: the whole application over ROS 2 processes, about 90 seconds, with checks and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """examples:
+  vla-bt demo
+  vla-bt demo --seed 3 --plain
+
+writes runs/<time>/: summary.json, an 18-frame episode, contact_sheet.png, path.png and the processes' logs
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="the whole application over ROS 2 processes, with a summary",
+        description="Start simulator, camera bridge, gate, tree and policy worker as processes over ROS 2; drive by hand, by "
+        "policy, and both; stop in an emergency; check every step. Exit code 0 only if all checks held.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scene (default 0)")
+    parser.add_argument("--plain", action="store_true", help="print lines instead of redrawing the screen")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where runs go (default runs)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo; returns the exit code."""
+    import os
+
+    from vla_bt.ros.environment import prepare
+    from vla_bt.settings import SettingsError
+
+    domain = str(1 + os.getpid() % 100)
+    os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROS_DOMAIN_ID", domain)  # a demo does not talk to a robot nearby
+    prepare()
+
+    import rclpy
+    from rclpy.node import Node
+    from rclpy.signals import SignalHandlerOptions
+
+    from vla_bt.app.demo import Demo, DemoError, Interrupted, interruptible
+    from vla_bt.app.demo_view import DemoView
+    from vla_bt.app.processes import ProcessGroup
+    from vla_bt.ros.demo_operator import DemoOperator
+
+    folder = options.folder / time.strftime("%Y%m%d_%H%M%S")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise SettingsError(f"can't make {folder}: {error.strerror}") from None
+    directory = Path("/dev/shm") / f"vla_bt-{os.getuid()}-demo-{os.getpid()}"
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("demo")
+    operator = DemoOperator(node)
+    group = ProcessGroup(directory, folder / "logs", int(os.environ["ROS_DOMAIN_ID"]))
+    view = DemoView(live=sys.stdout.isatty() and not options.plain)
+    demo = Demo(group, operator, view, folder, options.seed)
+    error, code = "", 1
+    with interruptible(demo):
+        try:
+            with view:
+                demo.run()
+        except Interrupted:
+            error, code = "interrupted", 130
+        except DemoError as problem:
+            error = str(problem)
+        finally:
+            codes = group.close()
+            operator.close()
+            node.destroy_node()
+            rclpy.try_shutdown()
+        if error != "interrupted":
+            demo.conclude(codes)
+        ok = demo.write_summary(error)
+    _print_summary(demo, error, ok)
+    return 0 if ok else code
+
+
+def _print_summary(demo: Any, error: str, ok: bool) -> None:
+    from rich.table import Table
+
+    console = demo.view.console
+    table = Table(title="vla_bt demo", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, check in demo.checks.items():
+        table.add_row(("[green]ok[/]  " if check["ok"] else "[bold red]FAIL[/]") + f"  {name}", check["words"])
+    figures = demo.figures
+    for name, words in (
+        ("closest to the cup", f"{figures.get('closest_m', float('nan')):.2f} m"),
+        ("tick p50 / p99", "{p50} / {p99} ms".format(**figures.get("tick_ms", {"p50": "-", "p99": "-"}))),
+        ("camera", f"{figures.get('camera_rate_hz', 0.0):.1f} Hz"),
+        ("emergency stop to zero", f"{1e3 * figures.get('estop_to_zero_s', float('nan')):.1f} ms"),
+        ("frames recorded", str(figures.get("frames_recorded", "-"))),
+        ("written to", str(demo.folder)),
+    ):
+        table.add_row(f"      {name}", words)
+    console.print(table)
+    if error:
+        console.print(f"[bold red]{error}[/]", highlight=False)
+    console.print("[bold green]all checks held[/]" if ok else "[bold red]FAILED[/]")
