@@ -175,7 +175,7 @@ class Gate:
     def _loop(self) -> None:
         due_s = time.monotonic()
         while not self._stop:
-            select.select([self._mailbox, self._wake_read], [], [], max(0.0, due_s - time.monotonic()))
+            select.select([self._mailbox.fileno(), self._wake_read], [], [], max(0.0, due_s - time.monotonic()))
             with self._lock:
                 now_s = time.monotonic()
                 self._drain(now_s)
