@@ -66,7 +66,7 @@ class ConsultPolicy(Leaf):
 class FollowPolicy(Leaf):
     """Propose the policy's velocity for this moment; SUCCESS when it claims to have arrived."""
 
-    READS = ("policy_output", "frame", "goal")
+    READS = ("policy_output", "goal")
     WRITES = ("proposal_policy",)
 
     def update(self) -> Status:

@@ -1,0 +1,108 @@
+"""The leaves that record episodes: on the tick only the copy of a frame and its hand-over; the disk is another thread's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from py_trees.common import Status
+
+from vla_bt.behaviours.leaf import Leaf
+from vla_bt.contract import STALE
+from vla_bt.episodes.format import FrameSample
+from vla_bt.port import FrameInfo, Request
+from vla_bt.words import ZERO, Source
+
+FRAMES_REMEMBERED = 8
+"""More than the ring holds."""
+
+
+class AppendFrame(Leaf):
+    """When a frame is due, hand over what the last request was decided on, asked for, and led to.
+
+    The picture is the one the decision was made on; for a person's velocity that is the newest one they could see.
+    """
+
+    READS = ("recording_wanted", "request", "frame", "gate", "odometry", "mode", "goal", "policy_status", "policy_output")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._frames: OrderedDict[int, FrameInfo] = OrderedDict()
+
+    def update(self) -> Status:
+        """SUCCESS when a frame was handed over, FAILURE when none is due or none can be had."""
+        recorder, frame = self.resources.recorder, self.read("frame")
+        if recorder is None or not self.read("recording_wanted"):
+            self.feedback_message = "not asked to record"
+            return Status.FAILURE
+        if recorder.status().state == "idle":
+            recorder.start()
+        if frame is not STALE:
+            self._frames[frame.sequence] = frame
+            if len(self._frames) > FRAMES_REMEMBERED:
+                self._frames.popitem(last=False)
+        if not recorder.due(self.now_s):
+            self.feedback_message = "no frame is due"
+            return Status.FAILURE
+        sample = self._sample()
+        if sample is None:
+            self.feedback_message = "the frame of the decision is gone; the next one will do"
+            return Status.FAILURE
+        taken = recorder.offer(sample)
+        self.feedback_message = recorder.status().words
+        return Status.SUCCESS if taken else Status.FAILURE
+
+    def _sample(self) -> FrameSample | None:
+        """Gather one sample, None while there is no request or its picture has left the ring."""
+        request: Request | Any = self.read("request")
+        if request is STALE:
+            return None
+        seen = request.frame_sequence or next(reversed(self._frames), 0)
+        info = self._frames.get(seen)
+        image = self.resources.robot.copy_frame(seen) if info is not None else None
+        if info is None or image is None:
+            return None
+        gate, odometry, goal = self.read("gate"), self.read("odometry"), self.read("goal")
+        status, output = self.read("policy_status"), self.read("policy_output")
+        by_policy = request.source is Source.POLICY and output is not STALE
+        return FrameSample(
+            image=image,
+            action=request.twist,
+            applied=ZERO if gate is STALE else gate.applied,
+            source=request.source,
+            mode=self.read("mode"),
+            frame_sequence=seen,
+            exposure_s=info.stamp_s,
+            receipt_s=info.received_s,
+            decided_s=self.now_s,
+            goal_text=goal.text if goal else "",
+            goal_id=request.goal_id,
+            odometry=None if odometry is STALE else odometry,
+            policy_latency_s=output.step.latency_s if by_policy else None,
+            weights_hash=status.info.weights_hash if status.info is not None else "",
+        )
+
+
+class CloseEpisode(Leaf):
+    """End recording when it is no longer wanted; the recorder itself closes each episode at its 18th frame."""
+
+    READS = ("recording_wanted",)
+
+    def update(self) -> Status:
+        """SUCCESS when recording was ended in this tick, else FAILURE."""
+        recorder = self.resources.recorder
+        if recorder is None or self.read("recording_wanted") or recorder.status().state != "recording":
+            return Status.FAILURE
+        recorder.stop()
+        self.feedback_message = "closed what was being recorded"
+        return Status.SUCCESS
+
+
+class RecorderIdle(Leaf):
+    """Say how the recorder is doing. Always SUCCESS."""
+
+    def update(self) -> Status:
+        """SUCCESS."""
+        recorder = self.resources.recorder
+        self.feedback_message = recorder.status().words if recorder is not None else "no recorder"
+        return Status.SUCCESS

@@ -74,14 +74,14 @@ _ROWS = (
     Key("now", "float", "s", "tick", "CopySnapshot", ()),
     Key("tick", "int", "1", "tick", "CopySnapshot", ()),
     Key("lateness", "float", "s", "tick", "CopySnapshot", ("NameCauses",)),
-    Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "FollowPolicy")),
+    Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "AppendFrame")),
     Key("odometry", "Odometry", "m, rad, m/s", "odometry_timeout_s", "CopySnapshot", ("ConsultPolicy", "CarryOutMotion", "AppendFrame")),
     Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame")),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "TakeOver")),
     Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
     # what people want
     Key("mode", "Mode", "", "kept", "TakeRequests", ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose")),
-    Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("NameCauses", "ConsultPolicy", "GoalActive", "SubgoalIs", "CarryOutMotion", "StandStill", "FollowPolicy", "SubgoalReached", "AppendFrame", "compose")),
+    Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("ConsultPolicy", "GoalActive", "SubgoalIs", "CarryOutMotion", "StandStill", "FollowPolicy", "SubgoalReached", "AppendFrame")),
     Key("goal_expired", "bool", "", "tick", "TakeRequests", ("NameCauses",)),
     Key("recording_wanted", "bool", "", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
     # what the policy says
@@ -103,7 +103,6 @@ _ROWS = (
     Key("outcome", "Outcome", "", "kept", "SubgoalReached", ("TakeRequests",)),
     # what became of it
     Key("request", "Request", "m/s", "kept", "compose", ("AppendFrame",)),
-    Key("recorder", "RecorderStatus", "frames", "tick", "RecorderIdle", ()),
 )
 
 KEYS: dict[str, Key] = {row.name: row for row in _ROWS}
