@@ -1,10 +1,10 @@
 """Frame ring: camera frames in a plain memory-mapped file, from one writer process to any number of readers.
 
 Promises: a copy is a whole frame or ``None``, never a torn one: each slot carries its sequence number twice, the writer sets the
-first before it touches the slot and the second when it is done, the reader looks at them in the opposite order. A writer or a reader
-killed at any moment leaves nothing locked: there are no locks between processes. A writer that comes back makes a new file in the
-old one's place and goes on counting; readers notice and follow. A file that is not a ring, or whose header does not fit its size, is
-refused in words and never read beyond its end.
+first before it touches the slot and the second when it is done, the reader looks at them in the opposite order. A writer or a
+reader killed at any moment leaves nothing locked: there are no locks between processes. A writer that comes back makes a new file
+in the old one's place and goes on counting; readers notice and follow. A file that is not a ring, or whose header does not fit its
+size, is refused in words and never read beyond its end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RingError(ValueError):
 
 def frame_signature(pixels: NDArray[np.uint8]) -> int:
     """Checksum of every fifth row: 0.1 ms at 720p, and anything five pixels high that changes is seen."""
-    return zlib.crc32(np.ascontiguousarray(pixels[::5]))
+    return zlib.crc32(np.ascontiguousarray(pixels[::5]).data)
 
 
 def ring_path(runtime_dir: Path) -> Path:

@@ -136,7 +136,7 @@ def test_half_written_frame_is_invisible(tmp_path: Path) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("width, height, slots", [(0, 20, 4), (32, 20, 1), (32, 20, 33), (100_000, 100_000, 4)])
+@pytest.mark.parametrize(("width", "height", "slots"), [(0, 20, 4), (32, 20, 1), (32, 20, 33), (100_000, 100_000, 4)])
 def test_absurd_sizes_are_refused(tmp_path: Path, width: int, height: int, slots: int) -> None:
     with pytest.raises(RingError, match="slots of"):
         FrameRingWriter(tmp_path / "r", width, height, slots)
@@ -144,7 +144,7 @@ def test_absurd_sizes_are_refused(tmp_path: Path, width: int, height: int, slots
 
 
 def test_no_room_or_no_directory_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RingError, match="no frame ring of .* MB: No such file or directory"):
+    with pytest.raises(RingError, match=r"no frame ring of .* MB: No such file or directory"):
         FrameRingWriter(tmp_path / "absent" / "r")
 
 

@@ -1,0 +1,32 @@
+"""Quality of service of every topic, in one place."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+
+def _profile(depth: int, reliable: bool = True, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+IMAGE = _profile(1, reliable=False)
+"""Pictures: the newest or none. Best effort hears reliable publishers too, and no slow viewer holds the camera up."""
+
+SENSOR = _profile(5, reliable=False)
+"""``odom``, ``scan``, ``battery_state``, ``contact``: as sensor drivers publish them."""
+
+CMD_VEL = _profile(1)
+"""Velocities: the newest only, and never a kept one for a late joiner: it could move the robot."""
+
+COMMAND = _profile(10)
+"""Goals, modes, teleop, the emergency stop, diagnostics: delivered, never kept for a late joiner."""
+
+STATUS = _profile(1, latched=True)
+"""Status topics: a late joiner gets the last word."""
+
+LATCHED = STATUS
