@@ -14,6 +14,7 @@ from py_trees.common import Access
 
 from vla_bt.contract import KEYS, STALE, Staleness, Stamped
 from vla_bt.resources import Resources
+from vla_bt.settings import TreeSettings
 
 
 class Leaf(Behaviour):
@@ -47,8 +48,12 @@ class Leaf(Behaviour):
             When ``resources`` is not among the arguments.
         """
         self.resources: Resources = kwargs["resources"]
-        self.settings = self.resources.settings
         self._ttl_s = {key: KEYS[key].ttl_s(self.settings) for key in self.READS}
+
+    @property
+    def settings(self) -> TreeSettings:
+        """The settings in force now."""
+        return self.resources.settings
 
     @property
     def now_s(self) -> float:

@@ -70,8 +70,8 @@ def draw_path(world: SimWorld, path: Sequence[PathPoint], goal_radius_m: float, 
 
 
 def _legend(canvas: np.ndarray, sources: Sequence[Source]) -> None:
-    column = 16
-    bottom = canvas.shape[0] - 16
+    column, bottom = 24, canvas.shape[0] - 40
+    cv2.rectangle(canvas, (8, bottom - 26), (24 + 150 * max(1, len(sources)), bottom + 14), (30, 30, 30), -1)
     for source in sources:
         cv2.rectangle(canvas, (column, bottom - 12), (column + 22, bottom), COLOURS[source], -1)
         cv2.putText(canvas, source.name.lower(), (column + 30, bottom), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235, 235, 235), 1, cv2.LINE_AA)

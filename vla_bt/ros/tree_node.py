@@ -15,6 +15,7 @@ Publishes, besides what :mod:`vla_bt.ros.robot` does, ``~/snapshot`` (std_msgs/S
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import signal
 import sys
@@ -43,6 +44,7 @@ from vla_bt.policy.client import WorkerClient
 from vla_bt.port import Request
 from vla_bt.resources import Resources
 from vla_bt.ros import qos
+from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.robot import RosRobot
@@ -54,6 +56,9 @@ from vla_bt.words import Mode
 SNAPSHOT_PERIOD_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
 LATENESS_KEPT = 1200
+
+LIVE_PARAMETERS = ("max_policy_linear", "max_policy_angular", "stop_probability")
+"""Parameters that take effect while the tree runs; the others are fixed at start."""
 
 
 class TreeProcess:
@@ -69,13 +74,13 @@ class TreeProcess:
 
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
-        self._settings = declare(node, TreeSettings)
+        self._settings = declare(node, TreeSettings, LIVE_PARAMETERS)
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
         self._recorder = EpisodeRecorder(Path(self._settings.runs_directory), self._settings.frame_period_s)
         self._memory = MemoryMonitor(self._settings)
         self._memory.start()
-        resources = Resources(
+        self._resources = resources = Resources(
             self._settings,
             load(GateSettings, "gate"),
             self._robot,
@@ -88,6 +93,7 @@ class TreeProcess:
         self._loop = TickLoop(self._tree, self._robot, resources)
         self._snapshots = node.create_publisher(String, "~/snapshot", qos.LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
+        node.add_post_set_parameters_callback(self._on_parameters)
         self._wake = threading.Event()
         self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
         self._tick_s: deque[float] = deque(maxlen=LATENESS_KEPT)
@@ -145,6 +151,10 @@ class TreeProcess:
         except Exception as failure:
             self._failure = failure
         self.stop()
+
+    def _on_parameters(self, _: object) -> None:
+        changed = {name: float(self._node.get_parameter(name).value) for name in LIVE_PARAMETERS}
+        self._resources.settings = dataclasses.replace(self._settings, **changed)
 
     def _publish_snapshot(self, request: Request, now_s: float) -> None:
         mode: Mode = Blackboard.storage["/mode"].value
@@ -210,6 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_args(remove_ros_args(args=arguments)[1:])
     sys.setswitchinterval(0.001)  # a busy callback thread gives way to the tick within a millisecond
     try:
+        prepare()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = Node("tree")
         process = TreeProcess(node, runtime_directory())
