@@ -88,12 +88,12 @@ def test_without_a_told_side_it_takes_the_shorter() -> None:
         assert result.sides == ("left" if shift < 0 else "right",)
 
 
-def truth_at(scene_name: str = "1box_vert_left", **changes: float) -> Truth:
-    return dataclasses.replace(SimWorld(make_scene(scene_name)).truth(), **changes)
+def truth_now() -> Truth:
+    return SimWorld(make_scene("1box_vert_left")).truth()
 
 
 def test_a_chunk_is_a_plan_and_not_one_velocity_repeated() -> None:
-    policy = ExpertPolicy(truth_at)
+    policy = ExpertPolicy(truth_now)
     policy.reset("left")
     step = policy.step(None, 0.0, ZERO)
     assert step.actions.shape == (CHUNK, 3)
@@ -107,7 +107,7 @@ def test_a_chunk_is_a_plan_and_not_one_velocity_repeated() -> None:
 
 
 def test_same_truth_same_actions() -> None:
-    truth = truth_at(y=0.2)
+    truth = dataclasses.replace(truth_now(), y=0.2)
     steps = []
     for _ in range(2):
         policy = ExpertPolicy(lambda: truth)
@@ -119,7 +119,7 @@ def test_same_truth_same_actions() -> None:
 
 
 def test_stop_probability_is_about_the_cup() -> None:
-    cup = truth_at()
+    cup = truth_now()
     probabilities = []
     for distance in (1.0, 0.41, 0.375, 0.34, 0.30):
         truth = dataclasses.replace(cup, x=cup.cup_x - distance, y=cup.cup_y)
@@ -132,6 +132,6 @@ def test_stop_probability_is_about_the_cup() -> None:
 
 
 def test_a_measured_velocity_that_is_not_finite_is_not_passed_on() -> None:
-    policy = ExpertPolicy(truth_at)
+    policy = ExpertPolicy(truth_now)
     policy.reset("left")
     assert policy.step(None, 0.0, Twist(math.nan, 0.0, 0.0)).finite

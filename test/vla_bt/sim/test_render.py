@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -124,7 +125,7 @@ def test_prints_are_upright_and_not_mirrored() -> None:
         painted = textures.cardboard(2, 0.4, 0.4, 0.6)[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
         wanted = cv2.resize(cv2.cvtColor(painted, cv2.COLOR_RGB2GRAY), seen.shape[::-1])
 
-        def likeness(image: Picture, other: Picture = seen) -> float:
+        def likeness(image: NDArray[Any], other: NDArray[Any] = seen) -> float:
             return float(np.corrcoef(image[5:-5, 5:-5].ravel(), other[5:-5, 5:-5].ravel())[0, 1])
 
         assert likeness(wanted) > 0.9
