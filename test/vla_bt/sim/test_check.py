@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from vla_bt.policy.expert import ExpertPolicy
