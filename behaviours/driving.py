@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
-from vla_bt.contract import STALE
+from vla_bt.contract import STALE, Staleness
 from vla_bt.port import TeleopInput
 from vla_bt.proposal import Proposal
 from vla_bt.words import ZERO, Mode, Source
@@ -35,7 +35,7 @@ class FollowTeleop(Leaf):
 
     def update(self) -> Status:
         """RUNNING with a proposal, or FAILURE."""
-        teleop: TeleopInput = self.read("teleop")
+        teleop: TeleopInput | Staleness = self.read("teleop")
         if teleop is STALE:
             self.feedback_message = "no key pressed"
             return Status.FAILURE
@@ -52,7 +52,7 @@ class TakeOver(Leaf):
 
     def update(self) -> Status:
         """RUNNING with a proposal, or FAILURE."""
-        teleop: TeleopInput = self.read("teleop")
+        teleop: TeleopInput | Staleness = self.read("teleop")
         if teleop is STALE:
             return Status.FAILURE
         self.feedback_message = f"a person took over at {teleop.twist.speed:.2f} m/s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
-from vla_bt.contract import STALE
+from vla_bt.contract import STALE, Staleness
 from vla_bt.goals.ledger import ActiveGoal, Evidence
 from vla_bt.goals.motion import MotionOutcome, MotionState, MotionTracker
 from vla_bt.goals.plan import MotionGoal, StopGoal, SubGoal
@@ -104,7 +104,7 @@ class SubgoalReached(Leaf):
     def update(self) -> Status:
         """RUNNING, so that the drive branch keeps running whatever was judged."""
         goal: ActiveGoal = self.read("goal")
-        motion: MotionOutcome = self.read("motion")
+        motion: MotionOutcome | Staleness = self.read("motion")
         if motion is not STALE and motion.state is MotionState.FAILED:
             self.feedback_message = motion.words
             self.write("outcome", Outcome(goal.key, failure=motion.words))
@@ -122,7 +122,7 @@ class SubgoalReached(Leaf):
 
     def _stands(self, key: int) -> bool:
         """Tell whether the gate has applied zero for long enough, without a break in this leaf's ticks."""
-        gate: GateStatus = self.read("gate")
+        gate: GateStatus | Staleness = self.read("gate")
         unbroken = key == self._key and self.now_s - self._last_s <= 3 * self.settings.tick_period_s
         self._key, self._last_s = key, self.now_s
         if gate is STALE or not gate.applied.is_zero():

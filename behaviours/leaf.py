@@ -12,7 +12,7 @@ from py_trees.behaviour import Behaviour
 from py_trees.blackboard import Blackboard
 from py_trees.common import Access
 
-from vla_bt.contract import KEYS, STALE, Staleness, Stamped
+from vla_bt.contract import KEYS, STALE, Stamped
 from vla_bt.resources import Resources
 from vla_bt.settings import TreeSettings
 
@@ -60,7 +60,7 @@ class Leaf(Behaviour):
         """The time of this tick [s]: one for all leaves."""
         return self.resources.tick_time_s
 
-    def read(self, key: str) -> Any | Staleness:
+    def read(self, key: str) -> Any:
         """Return the value of a declared key, or ``STALE``."""
         ttl_s = self._ttl_s[key]
         # Straight from the store: the client's checked access costs as much as the rest of a small leaf, and the
@@ -81,4 +81,3 @@ class Leaf(Behaviour):
             Blackboard.storage[self._paths[key]] = entry
         else:
             self.blackboard.set(key, entry)
-

@@ -1,4 +1,4 @@
-"""The memory guard's leaves: a simple threshold with two steps. None of them fails the branch; none does slow work on the tick."""
+"""The memory guard's leaves: a threshold with two steps. None of them fails the branch; none does slow work on the tick."""
 
 from __future__ import annotations
 

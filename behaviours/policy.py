@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
-from vla_bt.contract import STALE
+from vla_bt.contract import STALE, Staleness
 from vla_bt.goals.ledger import ActiveGoal
 from vla_bt.goals.plan import PlaceGoal
 from vla_bt.policy.port import PolicyOutput
@@ -50,9 +50,9 @@ class ConsultPolicy(Leaf):
             if action is not None and action.is_finite():
                 self.resources.robot.publish_action(action)
         frame = self.read("frame")
-        if frame is not STALE and frame.sequence != self._handed_sequence:
-            if policy.hand_frame(frame.sequence, frame.received_s, self._measured()):
-                self._handed_sequence = frame.sequence
+        fresh = frame is not STALE and frame.sequence != self._handed_sequence
+        if fresh and policy.hand_frame(frame.sequence, frame.received_s, self._measured()):
+            self._handed_sequence = frame.sequence
         self.feedback_message = f"frame {self._handed_sequence} handed over"
 
     def _measured(self) -> Twist:
@@ -71,8 +71,8 @@ class FollowPolicy(Leaf):
 
     def update(self) -> Status:
         """RUNNING while following, SUCCESS while the policy claims arrival; both with a proposal."""
-        output: PolicyOutput = self.read("policy_output")
-        goal = self.read("goal")
+        output: PolicyOutput | Staleness = self.read("policy_output")
+        goal: ActiveGoal = self.read("goal")
         if output is STALE or output.goal_id != goal.key:
             self._propose(ZERO, goal.id, 0, "waiting for the policy")
             return Status.RUNNING

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
-from vla_bt.contract import STALE
+from vla_bt.contract import STALE, Staleness
 from vla_bt.episodes.format import FrameSample
 from vla_bt.port import FrameInfo, Request
 from vla_bt.words import ZERO, Source
@@ -54,7 +53,7 @@ class AppendFrame(Leaf):
 
     def _sample(self) -> FrameSample | None:
         """Gather one sample, None while there is no request or its picture has left the ring."""
-        request: Request | Any = self.read("request")
+        request: Request | Staleness = self.read("request")
         if request is STALE:
             return None
         seen = request.frame_sequence or next(reversed(self._frames), 0)

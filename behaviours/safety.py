@@ -59,9 +59,7 @@ class NameCauses(Leaf):
     def _policy_causes(self) -> dict[str, str]:
         status: PolicyStatus = self.read("policy_status")
         output: Any = self.read("policy_output")
-        return watch.policy_causes(
-            status, None if output is STALE else output, status.awaited_since_s, self.now_s, self.settings
-        )
+        return watch.policy_causes(status, None if output is STALE else output, status.awaited_since_s, self.now_s, self.settings)
 
     def _blocked(self, snapshot: Snapshot) -> Blocked:
         """Return the blocked directions, worked out again only for a new scan or contact."""

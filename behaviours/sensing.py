@@ -30,5 +30,7 @@ class CopySnapshot(Leaf):
         if teleop is not None:
             self.write("teleop", teleop, teleop.received_s)
         frame = snapshot.frame
-        self.feedback_message = "no frame yet" if frame is None else f"frame {frame.sequence}, {1e3 * (self.now_s - frame.received_s):.0f} ms old"
+        self.feedback_message = (
+            "no frame yet" if frame is None else f"frame {frame.sequence}, {1e3 * (self.now_s - frame.received_s):.0f} ms old"
+        )
         return Status.SUCCESS

@@ -31,9 +31,7 @@ def create_root() -> Behaviour:
         When a leaf breaks the blackboard contract.
     """
     root = Parallel("vla_bt", policy=ParallelPolicy.SuccessOnAll(synchronise=False))
-    root.add_children(
-        [create_sense_subtree(), create_memory_guard_subtree(), create_record_subtree(), create_drive_subtree()]
-    )
+    root.add_children([create_sense_subtree(), create_memory_guard_subtree(), create_record_subtree(), create_drive_subtree()])
     check_contract(root)
     return root
 

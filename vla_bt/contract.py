@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vla_bt.settings import TreeSettings
 
@@ -23,7 +23,7 @@ class Staleness(Enum):
         return False
 
 
-STALE = Staleness.STALE
+STALE: Final = Staleness.STALE
 """What a reader gets for a value that was never written or has outlived its time to live."""
 
 
@@ -75,18 +75,62 @@ _ROWS = (
     Key("tick", "int", "1", "tick", "CopySnapshot", ()),
     Key("lateness", "float", "s", "tick", "CopySnapshot", ("NameCauses",)),
     Key("frame", "FrameInfo", "px, s", "camera_timeout_s", "CopySnapshot", ("ConsultPolicy", "AppendFrame")),
-    Key("odometry", "Odometry", "m, rad, m/s", "odometry_timeout_s", "CopySnapshot", ("ConsultPolicy", "CarryOutMotion", "AppendFrame")),
-    Key("gate", "GateStatus", "m/s", "gate_timeout_s", "CopySnapshot", ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame")),
+    Key(
+        "odometry",
+        "Odometry",
+        "m, rad, m/s",
+        "odometry_timeout_s",
+        "CopySnapshot",
+        ("ConsultPolicy", "CarryOutMotion", "AppendFrame"),
+    ),
+    Key(
+        "gate",
+        "GateStatus",
+        "m/s",
+        "gate_timeout_s",
+        "CopySnapshot",
+        ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame"),
+    ),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "TakeOver")),
     Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
     # what people want
-    Key("mode", "Mode", "", "kept", "TakeRequests", ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose")),
-    Key("goal", "ActiveGoal | None", "", "tick", "TakeRequests", ("ConsultPolicy", "GoalActive", "SubgoalIs", "CarryOutMotion", "StandStill", "FollowPolicy", "SubgoalReached", "AppendFrame")),
+    Key(
+        "mode",
+        "Mode",
+        "",
+        "kept",
+        "TakeRequests",
+        ("NameCauses", "ModeIs", "ProtectiveStop", "ConsultPolicy", "AppendFrame", "compose"),
+    ),
+    Key(
+        "goal",
+        "ActiveGoal | None",
+        "",
+        "tick",
+        "TakeRequests",
+        (
+            "ConsultPolicy",
+            "GoalActive",
+            "SubgoalIs",
+            "CarryOutMotion",
+            "StandStill",
+            "FollowPolicy",
+            "SubgoalReached",
+            "AppendFrame",
+        ),
+    ),
     Key("goal_expired", "bool", "", "tick", "TakeRequests", ("NameCauses",)),
     Key("recording_wanted", "bool", "", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
     # what the policy says
     Key("policy_status", "PolicyStatus", "", "tick", "ConsultPolicy", ("NameCauses", "AppendFrame")),
-    Key("policy_output", "PolicyOutput", "m/s", "policy_output_timeout_s", "ConsultPolicy", ("NameCauses", "FollowPolicy", "AppendFrame")),
+    Key(
+        "policy_output",
+        "PolicyOutput",
+        "m/s",
+        "policy_output_timeout_s",
+        "ConsultPolicy",
+        ("NameCauses", "FollowPolicy", "AppendFrame"),
+    ),
     # what holds the robot
     Key("verdict", "Verdict", "", "tick", "NameCauses", ("ProtectiveStop", "compose")),
     Key("around", "Blocked", "rad", "tick", "NameCauses", ("compose",)),

@@ -91,7 +91,7 @@ def build(kind: type[S], values: dict[str, Any], where: str) -> S:
     SettingsError
         With one line naming ``where``, the setting and what would be right.
     """
-    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields: dict[str, Any] = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise SettingsError(f"{where}: unknown setting '{unknown[0]}'; known: {', '.join(sorted(fields))}")
@@ -102,7 +102,8 @@ def build(kind: type[S], values: dict[str, Any], where: str) -> S:
 def check(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """Return ``value`` as the field's type, or raise :class:`SettingsError`."""
     name, low, high = item.name, item.metadata["low"], item.metadata["high"]
-    kind = {"float": float, "int": int, "str": str, "bool": bool, "list[str]": list}[str(item.type)]
+    kinds: dict[str, type[Any]] = {"float": float, "int": int, "str": str, "bool": bool, "list[str]": list}
+    kind = kinds[str(item.type)]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):

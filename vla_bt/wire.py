@@ -77,9 +77,7 @@ def unpack_request(data: bytes) -> Request:
         kind = Source(int(source))
     except ValueError:
         raise WireError(f"unknown source {source!r}") from None
-    return Request(
-        Twist(float(x), float(y), float(z)), kind, int(goal_id), int(frame), float(valid_for_s), int(tick)
-    )
+    return Request(Twist(float(x), float(y), float(z)), kind, int(goal_id), int(frame), float(valid_for_s), int(tick))
 
 
 def pack_gate_status(status: GateStatus) -> bytes:

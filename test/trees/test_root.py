@@ -17,6 +17,12 @@ def leaves(root: Behaviour) -> list[Leaf]:
     return [node for node in root.iterate() if isinstance(node, Leaf)]
 
 
+def composite(root: Behaviour, child: int) -> Composite:
+    found = root.children[child]
+    assert isinstance(found, Composite)
+    return found
+
+
 def test_the_tree_is_made_with_no_robot_and_keeps_the_contract() -> None:
     root = create_root()
     assert [child.name for child in root.children] == ["Sense", "Guard memory", "Record", "Drive"]
@@ -56,7 +62,7 @@ class Stranger(Leaf):
 
 def test_an_unknown_reader_and_a_second_writer_are_refused() -> None:
     root = create_root()
-    root.children[0].add_child(Intruder("Intruder"))
+    composite(root, 0).add_child(Intruder("Intruder"))
     with pytest.raises(ContractError) as caught:
         check_contract(root)
     assert "'Intruder' (Intruder) reads 'mode'" in str(caught.value)
@@ -65,21 +71,21 @@ def test_an_unknown_reader_and_a_second_writer_are_refused() -> None:
 
 def test_an_unknown_key_is_refused() -> None:
     root = create_root()
-    root.children[0].add_child(Stranger("Stranger"))
+    composite(root, 0).add_child(Stranger("Stranger"))
     with pytest.raises(ContractError, match="'pixels', which is not in the contract"):
         check_contract(root)
 
 
 def test_two_instances_of_one_writer_are_refused() -> None:
     root = create_root()
-    root.children[3].add_child(Idle("Idle again"))
+    composite(root, 3).add_child(Idle("Idle again"))
     with pytest.raises(ContractError, match="both write 'proposal_idle'"):
         check_contract(root)
 
 
 def test_a_reader_without_its_writer_is_refused() -> None:
     root = create_root()
-    sense = root.children[0]
+    sense = composite(root, 0)
     sense.remove_child(sense.children[1])
     with pytest.raises(ContractError, match="its writer TakeRequests is not in the tree"):
         check_contract(root)

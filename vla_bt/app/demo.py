@@ -207,7 +207,9 @@ class Demo:
         reached = goal.get("state") == "reached" and distance <= GOAL_RADIUS_M and self.operator.zero_since_s() is not None
         words = f"{goal.get('state')} after {time.monotonic() - began_s:.1f} s, stands {distance:.2f} m from the cup"
         self.check(f"cup reached ({name})", reached, words)
-        self.check(f"no contact ({name})", truth is not None and not truth.touched, "none" if truth and not truth.touched else "touched")
+        self.check(
+            f"no contact ({name})", truth is not None and not truth.touched, "none" if truth and not truth.touched else "touched"
+        )
 
     def hybrid(self) -> None:
         """A person takes over on the way and hands back."""
@@ -264,7 +266,9 @@ class Demo:
         self.watch(0.2)
         answered, message = self.operator.call("reset_stop")
         again = self.watch(3.0, keys, until=lambda: self.operator.velocity.linear_x < -0.1)
-        self.check("reset", answered and not refused and again, f"refused while pressed; then {message or 'done'}, and driven again")
+        self.check(
+            "reset", answered and not refused and again, f"refused while pressed; then {message or 'done'}, and driven again"
+        )
         self.figures["estop_to_zero_s"] = took_s
         self.watch(0.6)
 
@@ -285,7 +289,11 @@ class Demo:
         self.figures["late_ms"] = dict(zip(("p50", "p99"), snapshot.get("late_ms", (None, None)), strict=True))
         self.figures["camera_rate_hz"] = self.camera_rate(60.0)
         self.figures["closest_m"] = self.closest_m
-        self.check("camera", self.figures["camera_rate_hz"] > 5.0, f"{self.figures['camera_rate_hz']:.1f} frames a second reached the ring")
+        self.check(
+            "camera",
+            self.figures["camera_rate_hz"] > 5.0,
+            f"{self.figures['camera_rate_hz']:.1f} frames a second reached the ring",
+        )
 
     def conclude(self, codes: dict[str, int | None]) -> None:
         """Check what the ended processes left: exit codes, the episode, no shared memory; draw the pictures."""

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: the live tree and the figures a person would watch; plain lines where there is no terminal."""
+"""What the demo shows while it runs: the live tree and the figures to watch; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class DemoView:
         columns.add_column(ratio=5)
         columns.add_column(ratio=4)
         columns.add_row(
-            Panel(_tree(snapshot), title="behaviour tree", border_style="blue"), Panel(table, title=self.phase, border_style="blue")
+            Panel(_tree(snapshot), title="behaviour tree", border_style="blue"),
+            Panel(table, title=self.phase, border_style="blue"),
         )
         self._live.update(Group(columns, *self._log[-8:]))
 

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from vla_bt.app.lockstep import LockstepRobot, plain
 from vla_bt.app.loop import TickLoop
 from vla_bt.app.path_picture import PathPoint
 from vla_bt.control.causes import load_causes
+from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
-from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.resources import Resources
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
@@ -155,7 +156,7 @@ def drive(
         "contact": f"{' and '.join(contact.geoms)} at {contact.time_s:.2f} s" if contact else "",
         "sides_passed": sides,
         "side_told": run.scene.side,
-        "path_length_m": float(sum(math.dist(before, after) for before, after in zip(track, track[1:], strict=False))),
+        "path_length_m": float(sum(math.dist(before, after) for before, after in pairwise(track))),
         "time_s": robot.now(),
         "ticks": len(run.path),
         "ticks_by_source": {source.name.lower(): sum(point.source is source for point in run.path) for source in Source},

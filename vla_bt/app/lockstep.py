@@ -1,8 +1,8 @@
 """Lockstep: the simulator, the gate's rule and the tree in one process, on simulated time.
 
-Promises: the same tree and the same gate rule as on the robot; nothing moves but in :meth:`LockstepRobot.advance`; the same scene,
-seed and script give the same ``result``, bit for bit. Each request reaches the gate ``latency_s`` after it was sent, so that
-lockstep doesn't flatter. A frame is rendered only when somebody consumes it, as the world was at its exposure.
+Promises: the same tree and the same gate rule as on the robot; nothing moves but in :meth:`LockstepRobot.advance`; the same
+scene, seed and script give the same ``result``, bit for bit. Each request reaches the gate ``latency_s`` after it was sent, so
+that lockstep doesn't flatter. A frame is rendered only when somebody consumes it, as the world was at its exposure.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class LockstepRobot:
     # ------------------------------------------------------------------ time
 
     def advance(self, duration_s: float) -> None:
-        """Let simulated time pass: the gate steps at its own period, delayed requests arrive, physics moves, the camera exposes."""
+        """Let simulated time pass: the gate steps, delayed requests arrive, physics moves, the camera exposes."""
         end_s = self.now() + duration_s
         while (due_s := self._gate_steps * self._gate_period_s) < end_s - 1e-9:
             self.world.advance(max(0.0, due_s - self.now()))

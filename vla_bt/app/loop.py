@@ -100,7 +100,9 @@ class TickLoop:
 
     def send_zero(self) -> None:
         """Ask the gate to stop at once."""
-        self._robot.send(Request(ZERO, Source.SAFETY, valid_for_s=self._resources.settings.request_valid_for_s, tick=self._resources.tick))
+        self._robot.send(
+            Request(ZERO, Source.SAFETY, valid_for_s=self._resources.settings.request_valid_for_s, tick=self._resources.tick)
+        )
 
     def shutdown(self) -> None:
         """Send zero, then terminate whatever leaf is running."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def draw_path(world: SimWorld, path: Sequence[PathPoint], goal_radius_m: float, 
     cup = world.truth()
     radius = round(goal_radius_m * to_pixel.pixels_per_m)
     cv2.circle(canvas, pixel(cup.cup_x, cup.cup_y), radius, (22, 163, 74), 2, cv2.LINE_AA)
-    steps = [pair for pair in zip(path, path[1:], strict=False) if math.dist(pair[0][:2], pair[1][:2]) < JUMP_M]
+    steps = [pair for pair in pairwise(path) if math.dist(pair[0][:2], pair[1][:2]) < JUMP_M]
     for before, after in steps:
         cv2.line(canvas, pixel(before.x, before.y), pixel(after.x, after.y), (255, 255, 255), 7, cv2.LINE_AA)
     for before, after in steps:
@@ -74,5 +75,7 @@ def _legend(canvas: np.ndarray, sources: Sequence[Source]) -> None:
     cv2.rectangle(canvas, (8, bottom - 26), (24 + 150 * max(1, len(sources)), bottom + 14), (30, 30, 30), -1)
     for source in sources:
         cv2.rectangle(canvas, (column, bottom - 12), (column + 22, bottom), COLOURS[source], -1)
-        cv2.putText(canvas, source.name.lower(), (column + 30, bottom), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235, 235, 235), 1, cv2.LINE_AA)
+        cv2.putText(
+            canvas, source.name.lower(), (column + 30, bottom), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (235, 235, 235), 1, cv2.LINE_AA
+        )
         column += 150

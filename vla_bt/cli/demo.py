@@ -64,24 +64,24 @@ def run(options: argparse.Namespace) -> int:
     group = ProcessGroup(directory, folder / "logs", int(os.environ["ROS_DOMAIN_ID"]))
     view = DemoView(live=sys.stdout.isatty() and not options.plain)
     demo = Demo(group, operator, view, folder, options.seed)
-    error, code = "", 1
+    failure, code = "", 1
     with interruptible(demo):
         try:
             with view:
                 demo.run()
         except Interrupted:
-            error, code = "interrupted", 130
+            failure, code = "interrupted", 130
         except DemoError as problem:
-            error = str(problem)
+            failure = str(problem)
         finally:
             codes = group.close()
             operator.close()
             node.destroy_node()
             rclpy.try_shutdown()
-        if error != "interrupted":
+        if failure != "interrupted":
             demo.conclude(codes)
-        ok = demo.write_summary(error)
-    _print_summary(demo, error, ok)
+        ok = demo.write_summary(failure)
+    _print_summary(demo, failure, ok)
     return 0 if ok else code
 
 

@@ -27,8 +27,13 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--world", choices=("lockstep", "ros"), default="lockstep")
-    parser.add_argument("--policy", help="expert, a preset (hybrid, small ...) or a folder (default: expert in lockstep, the parameter file's in ros)")
-    parser.add_argument("--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)")
+    parser.add_argument(
+        "--policy",
+        help="expert, a preset (hybrid, small ...) or a folder (default: expert in lockstep, the parameter file's in ros)",
+    )
+    parser.add_argument(
+        "--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)"
+    )
     parser.add_argument("--record", action="store_true", help="record 18-frame episodes from the start")
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
     sim = parser.add_argument_group("lockstep")
@@ -39,7 +44,14 @@ def add_parser(subparsers: Any) -> None:
     sim.add_argument("--pattern", default="core", help="core or variant")
     sim.add_argument("--seed", type=int, default=0, help="seed of the scene and of random weights (default 0)")
     sim.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="simulated seconds (default 60)")
-    sim.add_argument("--without", nargs="+", default=[], metavar="INPUT", choices=("odometry", "scan", "battery"), help="inputs this robot lacks")
+    sim.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="INPUT",
+        choices=("odometry", "scan", "battery"),
+        help="inputs this robot lacks",
+    )
     sim.add_argument("--picture", type=Path, metavar="FILE", help="write a top-down PNG of the path")
     sim.add_argument("--json", action="store_true", help="print one JSON object: 'result' is reproducible, 'timing' is not")
     parser.set_defaults(run=run)
@@ -58,7 +70,11 @@ def _ros(options: argparse.Namespace) -> int:
     from vla_bt.ros.tree_node import main
 
     arguments = ["--ros-args", "--params-file", str(options.params_file or config_path("robot.yaml"))]
-    for name, value in (("policy", options.policy), ("initial_mode", options.mode), ("record_from_start", options.record or None)):
+    for name, value in (
+        ("policy", options.policy),
+        ("initial_mode", options.mode),
+        ("record_from_start", options.record or None),
+    ):
         if value is not None:
             arguments += ["-p", f"{name}:={str(value).lower() if value is True else value}"]
     return main(arguments)
@@ -85,14 +101,23 @@ def _lockstep(options: argparse.Namespace) -> int:
 
         recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, scenario=scene.name)
     lockstep = LockstepRun(
-        scene, options.policy or "expert", settings, load(GateSettings, "gate", options.params_file), seed=options.seed, recorder=recorder
+        scene,
+        options.policy or "expert",
+        settings,
+        load(GateSettings, "gate", options.params_file),
+        seed=options.seed,
+        recorder=recorder,
     )
     shown = sys.stderr.isatty() and not options.json
 
     def progress(state: LockstepRun) -> None:
         if shown:
             truth = state.world.truth()
-            print(f"\r{state.robot.now():5.1f} s  x {truth.x:5.2f}  y {truth.y:5.2f}  {state.loop.words[:70]:70s}", end="", file=sys.stderr)
+            print(
+                f"\r{state.robot.now():5.1f} s  x {truth.x:5.2f}  y {truth.y:5.2f}  {state.loop.words[:70]:70s}",
+                end="",
+                file=sys.stderr,
+            )
 
     try:
         outcome = drive(lockstep, options.goal or scene.goal, options.mode or "vla", options.time_limit, progress)

@@ -28,7 +28,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("form", choices=("show", "dot", "png", "contract"), nargs="?", default="show")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal (png: default tree.png)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal (png: default tree.png)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -77,7 +79,9 @@ def _contract() -> str:
     from vla_bt.contract import KEYS
 
     rows = [("key", "type", "unit", "lives", "writer", "readers")]
-    rows += [(key.name, key.kind, key.unit or "-", key.ttl, key.writer, ", ".join(key.readers) or "viewers") for key in KEYS.values()]
+    rows += [
+        (key.name, key.kind, key.unit or "-", key.ttl, key.writer, ", ".join(key.readers) or "viewers") for key in KEYS.values()
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]) for row in rows]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
 """From the tick's proposals to its one request.
 
-Promises: exactly one request for each tick. Zero at once (source ``SAFETY``) when no leaf proposed, more than one did, or a proposal
-is not finite: none of these may happen, and none of them may move the robot. In mode hybrid a change of hands is smoothed; the
-part of a velocity that leads into a blocked direction is taken away last.
+Promises: exactly one request for each tick. Zero at once (source ``SAFETY``) when no leaf proposed, more than one did, or a
+proposal is not finite: none of these may happen, and none of them may move the robot. In mode hybrid a change of hands is
+smoothed; the part of a velocity that leads into a blocked direction is taken away last.
 """
 
 from __future__ import annotations

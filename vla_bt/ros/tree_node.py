@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -48,7 +49,7 @@ from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.robot import RosRobot
-from vla_bt.settings import GateSettings, SettingsError, TreeSettings, config_path, load
+from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
 from vla_bt.trees.root import create_root
 from vla_bt.wire import runtime_directory
 from vla_bt.words import Mode
@@ -153,7 +154,7 @@ class TreeProcess:
         self.stop()
 
     def _on_parameters(self, _: object) -> None:
-        changed = {name: float(self._node.get_parameter(name).value) for name in LIVE_PARAMETERS}
+        changed: dict[str, Any] = {name: float(self._node.get_parameter(name).value) for name in LIVE_PARAMETERS}
         self._resources.settings = dataclasses.replace(self._settings, **changed)
 
     def _publish_snapshot(self, request: Request, now_s: float) -> None:
@@ -180,9 +181,15 @@ class TreeProcess:
         rows = [
             self._row(
                 "tick",
-                DiagnosticStatus.WARN if self._late_s and max(self._late_s) > self._settings.tick_overrun_s else DiagnosticStatus.OK,
+                DiagnosticStatus.WARN
+                if self._late_s and max(self._late_s) > self._settings.tick_overrun_s
+                else DiagnosticStatus.OK,
                 self._loop.words,
-                {"p50_ms": _percentile_ms(self._tick_s, 0.5), "p99_ms": _percentile_ms(self._tick_s, 0.99), "late_p99_ms": _percentile_ms(self._late_s, 0.99)},
+                {
+                    "p50_ms": _percentile_ms(self._tick_s, 0.5),
+                    "p99_ms": _percentile_ms(self._tick_s, 0.99),
+                    "late_p99_ms": _percentile_ms(self._late_s, 0.99),
+                },
             ),
             self._row(
                 "policy",
@@ -194,7 +201,11 @@ class TreeProcess:
         ]
         if memory is not None:
             levels = {Level.OK: DiagnosticStatus.OK, Level.CLEAR: DiagnosticStatus.WARN, Level.CRITICAL: DiagnosticStatus.ERROR}
-            rows.append(self._row("memory", levels[memory.level], f"{memory.available_mb:.0f} MB available", {"rss_mb": round(memory.rss_mb, 1)}))
+            rows.append(
+                self._row(
+                    "memory", levels[memory.level], f"{memory.available_mb:.0f} MB available", {"rss_mb": round(memory.rss_mb, 1)}
+                )
+            )
         array = DiagnosticArray(status=rows)
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(array)
