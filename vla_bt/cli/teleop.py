@@ -22,7 +22,6 @@ from typing import Any
 
 from vla_bt.control.teleop_console import LEGEND, Action, Kind, TeleopConsole, split_keys
 from vla_bt.control.teleop_keys import TeleopKeys
-from vla_bt.settings import SettingsError
 from vla_bt.words import ZERO, Twist
 
 PERIOD_S = 0.05
@@ -70,11 +69,12 @@ def _namespace(text: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Run until Esc, Ctrl-C or the end of the pipe; returns the exit code."""
-    try:
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
-    except ImportError:
-        raise SettingsError("needs ROS 2: source its setup file, or pip install 'vla_bt[ros]'") from None
+    from vla_bt.ros.environment import prepare
+
+    prepare()
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

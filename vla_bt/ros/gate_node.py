@@ -45,7 +45,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_bt.control.gate import GateRule
-from vla_bt.ros import qos
+from vla_bt.ros import environment, qos
 from vla_bt.ros.parameters import declare
 from vla_bt.settings import GateSettings, SettingsError, build
 from vla_bt.wire import Mailbox, WireError, pack_gate_status, runtime_directory, unpack_request
@@ -113,7 +113,7 @@ class Gate:
 
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
-        settings = declare(node, GateSettings)
+        settings = declare(node, GateSettings, live=set(GateSettings.__dataclass_fields__) - {"cmd_vel_type"})
         self._rule = GateRule(settings)
         self._lock = threading.Lock()  # guards the rule, and keeps the order of what is published
         self._latch = LatchFile(directory / "gate.latch")
@@ -321,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.parse_args(remove_ros_args(args=arguments)[1:])
     survive_longest()
     try:
+        environment.prepare()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = Node("gate")
         gate = Gate(node, runtime_directory())

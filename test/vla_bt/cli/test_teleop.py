@@ -18,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
+from vla_bt.ros import environment  # noqa: E402
 from vla_bt.words import ZERO, Twist  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -27,6 +28,7 @@ ENVIRONMENT = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
 }
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 TELEOP = [sys.executable, "-m", "vla_bt.cli.main", "teleop"]
 ARRIVAL_S = 15.0
 
@@ -70,6 +72,9 @@ def robot() -> Iterator[Robot]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        for name in PROFILES:
+            patch.delenv(name, raising=False)
+        environment.prepare()
         context = rclpy.Context()
         rclpy.init(context=context)
         robot = Robot(context)

@@ -17,12 +17,15 @@ rclpy = pytest.importorskip("rclpy")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import Twist as TwistMessage  # noqa: E402
 from geometry_msgs.msg import TwistStamped  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from std_msgs.msg import Bool  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from vla_bt.port import GateStatus, Request  # noqa: E402
+from vla_bt.ros import environment  # noqa: E402
 from vla_bt.settings import GateSettings  # noqa: E402
 from vla_bt.wire import Mailbox, pack_request, unpack_gate_status  # noqa: E402
 from vla_bt.words import ZERO, Source, Twist  # noqa: E402
@@ -34,6 +37,7 @@ ENVIRONMENT = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",  # a killed process leaves no shared memory behind
 }
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 FAST = Twist(0.5, 0.0, 0.2)
 GATE = ["-m", "vla_bt.ros.gate_node"]
 ARRIVAL_S = 10.0  # a start on a busy machine
@@ -131,6 +135,9 @@ def context() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        for name in PROFILES:
+            patch.delenv(name, raising=False)
+        environment.prepare()
         context = rclpy.Context()
         rclpy.init(context=context)
         yield context
@@ -254,6 +261,28 @@ def test_a_second_sender_and_an_unheard_stop_are_errors(world: World) -> None:
     world.until(lambda: world.diagnostics[-1].level == DiagnosticStatus.OK)
     world.node.create_publisher(Bool, "emergency_stop", qos_profile_sensor_data)
     world.until(lambda: "emergency_stop has a best-effort publisher" in world.diagnostics[-1].message)
+
+
+def test_limits_can_be_changed_while_it_runs(world: World) -> None:
+    world.start()
+    client = world.node.create_client(SetParameters, "gate/set_parameters")
+    world.until(client.service_is_ready)
+
+    def change(name: str, value: object) -> Any:
+        message = Parameter(name, value=value).to_parameter_msg()
+        future = client.call_async(SetParameters.Request(parameters=[message]))
+        world.until(future.done, FAST)
+        return future.result().results[0]
+
+    world.drive()
+    assert change("max_linear_x", 0.1).successful
+    world.until(lambda: abs(world.now.linear_x - 0.1) < 1e-9, FAST)
+    refused = change("max_linear_x", 99.0)
+    assert not refused.successful
+    assert "max_linear_x" in refused.reason
+    assert not change("cmd_vel_type", "TwistStamped").successful
+    world.spin(0.1, FAST)
+    assert world.now.linear_x == pytest.approx(0.1)
 
 
 def test_a_stop_said_before_it_started_is_heard_and_velocities_can_be_stamped(world: World) -> None:
