@@ -2,9 +2,9 @@
 
 Promises: a copy is a whole frame or ``None``, never a torn one: each slot carries its sequence number twice, the writer sets the
 first before it touches the slot and the second when it is done, the reader looks at them in the opposite order. A writer or a
-reader killed at any moment leaves nothing locked: there are no locks between processes. A writer that comes back makes a new file
-in the old one's place and goes on counting; readers notice and follow. A file that is not a ring, or whose header does not fit its
-size, is refused in words and never read beyond its end.
+reader killed at any moment leaves nothing locked: there are no locks between processes. A writer that comes back makes a new
+file in the old one's place and goes on counting; readers notice and follow. A file that is not a ring, or whose header does not
+fit its size, is refused in words and never read beyond its end.
 """
 
 from __future__ import annotations

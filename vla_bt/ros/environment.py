@@ -1,8 +1,8 @@
 """The environment every ROS process of this package starts in: call :func:`prepare` before ``rclpy.init``.
 
-Promises: what the user has set stays; without it, discovery keeps to this machine and Fast DDS gets the profile that lets raw 720p
-pictures through (``config/fastdds.xml``, ``config/fastdds_images.xml``: measured, see there). The same on Humble, whose variables
-have other names.
+Promises: what the user has set stays; without it, discovery keeps to this machine and Fast DDS gets the profile that lets raw
+720p pictures through (``config/fastdds.xml``, ``config/fastdds_images.xml``: measured, see there). The same on Humble, whose
+variables have other names.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def prepare(publishes_images: bool = False) -> None:
 def keep_freed_memory() -> None:
     """Tell the C library to keep freed blocks, for processes that handle raw pictures.
 
-    By default each 2.8 MB buffer goes back to the kernel and comes anew, zeroed page by page: receiving a 720p picture costs 6.4 ms
-    of CPU that way and 2.0 ms with this.
+    By default each 2.8 MB buffer goes back to the kernel and comes anew, zeroed page by page: receiving a 720p picture costs
+    6.4 ms of CPU that way and 2.0 ms with this.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # glibc

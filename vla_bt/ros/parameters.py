@@ -39,7 +39,7 @@ def declare(node: Node, kind: type[S], live: Collection[str] | None = None) -> S
     strangers = [name for name in given if name not in fields and not name.startswith("qos_overrides.")]
     values: dict[str, Any] = {name: 0 for name in strangers if not node.has_parameter(name)}
     for name, item in fields.items():
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
         try:
             # Typed only after our own check: it takes 1 for 1.0, and says what would be right.
             values[name] = node.declare_parameter(name, default, ParameterDescriptor(dynamic_typing=True)).value
