@@ -316,18 +316,22 @@ def load(path: Path) -> Episode:
     try:
         with h5py.File(path, "r") as file:
             attributes = {name: _plain(value) for name, value in file.attrs.items()}
-            count = min(int(attributes.get("num_frames", 0)), len(file["images"]))
+            count = min(int(attributes.get("num_frames", FRAMES)), len(file["images"]))
             images: NDArray[np.uint8] = file["images"][:count]
             columns = {name: _column(data, count) for name, data in file.items() if name != "images"}
     except OSError as error:
         raise EpisodeError(f"{path}: {error.strerror or 'not a readable HDF5 file'}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise EpisodeError(f"{path}: not an episode ({str(error).strip(chr(34))})") from None
-    missing = {"actions", "action_event_types"} - columns.keys()
-    if missing or images.ndim != 4 or images.dtype != np.uint8:
-        raise EpisodeError(
-            f"{path}: not an episode: {'lacks ' + sorted(missing)[0] if missing else 'images are not (n, h, w, 3) uint8'}"
-        )
+    problem = ""
+    for name in ("actions", "action_event_types"):
+        problem = problem or ("" if name in columns else f"lacks {name}")
+    if not problem and (images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8):
+        problem = f"images are {images.shape} {images.dtype}, expected (n, height, width, 3) uint8"
+    if not problem and columns["actions"].shape != (count, 3):
+        problem = f"actions are {columns['actions'].shape}, expected {(count, 3)}"
+    if problem:
+        raise EpisodeError(f"{path}: not an episode: {problem}")
     return Episode(path, attributes, columns, images)
 
 

@@ -45,7 +45,7 @@ class RecorderStatus:
     last_file : Path or None
         The newest finished episode.
     error : str
-        Why recording stopped; empty unless ``failed``.
+        Why the last recording stopped by itself; empty when it did not.
     """
 
     state: str
@@ -63,6 +63,8 @@ class RecorderStatus:
             return f"recording stopped: {self.error}"
         if self.state == "recording":
             return f"recording {self.frames} of {FRAMES}{lost}"
+        if self.error:
+            return f"idle; the last recording stopped: {self.error}"
         return (f"idle, last {self.last_file.name}" if self.last_file is not None else "idle") + lost
 
 
@@ -120,7 +122,7 @@ class EpisodeRecorder:
                 self._started, self._error, self._taken, self._due_s = True, "", 0, -math.inf
 
     def stop(self) -> None:
-        """End recording; an unfinished episode is kept as a partial one. Returns at once."""
+        """End recording, also a failed one; an unfinished episode is kept as a partial one. Returns at once."""
         with self._lock:
             self._end_episode()
             self._started = False
@@ -156,7 +158,7 @@ class EpisodeRecorder:
     def status(self) -> RecorderStatus:
         """Report."""
         with self._lock:
-            state = "failed" if self._error else "recording" if self._started else "idle"
+            state = "idle" if not self._started else "failed" if self._error else "recording"
             return RecorderStatus(state, self._taken, self._episodes, self._dropped, self._last_file, self._error)
 
     def close(self, timeout_s: float = 10.0) -> bool:

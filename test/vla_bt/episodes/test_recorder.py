@@ -130,6 +130,8 @@ def test_a_directory_that_cannot_be_made_stops_recording_with_one_line(tmp_path:
     assert status.words == f"recording stopped: {tmp_path}/file/runs: Not a directory"
     assert not recorder.due(1e9)
     assert not recorder.offer(make_sample(1))
+    recorder.stop()
+    assert recorder.status().words == f"idle; the last recording stopped: {tmp_path}/file/runs: Not a directory"
     assert recorder.close()
 
 
