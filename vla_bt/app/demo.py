@@ -297,18 +297,18 @@ class Demo:
 
     def conclude(self, codes: dict[str, int | None]) -> None:
         """Check what the ended processes left: exit codes, the episode, no shared memory; draw the pictures."""
-        from vla_bt.episodes.format import read_summary
-        from vla_bt.episodes.pictures import contact_sheet
+        from vla_bt.episodes.format import load
+        from vla_bt.episodes.pictures import write_contact_sheet
 
         bad = {name: code for name, code in codes.items() if code != 0}
         self.check("processes ended by themselves", not bad, "all with exit code 0" if not bad else f"exit codes {bad}")
         self.check("nothing left behind", not self.group.directory.exists(), "no ring, no socket, no process")
         episodes = sorted(path for path in self.folder.glob("episode_*.h5") if "partial" not in path.name)
-        frames = sum(read_summary(path).num_frames for path in self.folder.glob("episode_*.h5"))
+        frames = sum(load(path).frames for path in self.folder.glob("episode_*.h5"))
         self.figures["frames_recorded"] = frames
         self.check("episode", bool(episodes), f"{len(episodes)} of 18 frames, {frames} frames in all")
         if episodes:
-            contact_sheet(episodes[0], self.folder / "contact_sheet.png")
+            write_contact_sheet(episodes[0], self.folder / "contact_sheet.png")
         world = SimWorld(make_scene(SCENE, seed=self.seed))
         try:
             draw_path(world, self.path, GOAL_RADIUS_M, self.folder / "path.png")

@@ -27,7 +27,7 @@ from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
-from vla_bt.resources import Resources
+from vla_bt.resources import Resources, RobotView
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
 from vla_bt.sim.scenes import Scene
@@ -77,7 +77,7 @@ class LockstepRun:
         self.memory = MemoryMonitor(self.settings)
         self.memory.sample()
         self.resources = Resources(
-            self.settings, self.gate_settings, self.robot, self.client, self.recorder, self.memory, load_causes()
+            self.settings, self.gate_settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes()
         )
         self.loop: TickLoop = assemble(self.robot, self.resources)
         self.digest = hashlib.sha256()

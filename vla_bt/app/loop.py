@@ -1,7 +1,8 @@
 """The tick loop: one tick of the tree, then exactly one request.
 
 Promises: whatever happens in a tick, one request leaves after it: what the drive branch proposed, or zero. Leaves can't send. An
-exception in a leaf sends zero first and is then raised. Ending the loop terminates the running leaves, after zero was sent.
+exception in a leaf, or a failed branch of the root, sends zero first and is then raised. Ending the loop terminates the running
+leaves, after zero was sent.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class TickLoop:
         self._robot = robot
         self._resources = resources
         self._composer = Composer(resources.settings)
+        self._announced: tuple[Mode, Source] | None = None
         self.words = ""
 
     def tick(self, lateness_s: float = 0.0) -> Request:
@@ -75,6 +77,7 @@ class TickLoop:
         resources.lateness_s = lateness_s
         try:
             self._tree.tick()
+            self._refuse_failed_branch()
             request = self._compose()
         except Exception as error:
             self.send_zero()
@@ -83,6 +86,13 @@ class TickLoop:
             raise TickError(f"tick {resources.tick} failed{where}: {type(error).__name__}: {error}") from error
         self._robot.send(request)
         return request
+
+    def _refuse_failed_branch(self) -> None:
+        """A failed branch ends the whole Parallel, which then starts its siblings anew every tick."""
+        root = self._tree.root
+        if root.status is not Status.RUNNING:
+            failed = [branch.name for branch in root.children if branch.status is Status.FAILURE]
+            raise RuntimeError(f"{', '.join(failed) or root.name} failed; no branch of the root may")
 
     def _compose(self) -> Request:
         resources, storage = self._resources, Blackboard.storage
@@ -96,6 +106,10 @@ class TickLoop:
             proposals, storage["/mode"].value, storage["/verdict"].value, storage["/around"].value, now_s, resources.tick
         )
         storage["/request"] = Stamped(request, now_s)
+        mode = storage["/mode"].value
+        if (mode, request.source) != self._announced:
+            self._announced = (mode, request.source)
+            self._robot.publish_mode(mode, f"{request.source.name.lower()}: {self.words}")
         return request
 
     def send_zero(self) -> None:
