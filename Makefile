@@ -2,25 +2,32 @@
 # make test   everything that must hold: lint, types, tests
 # Both install what they need into .venv first (pinned), so a bare clone is enough.
 
-SHELL := /bin/bash
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install style types tests clean
 
 demo: install
 	@.venv/bin/vla-bt demo
 
-test: lint
-	@echo "== tests"
-	@.venv/bin/python -m pytest
+# Every step runs, so that one look shows all that fails; the exit code is 0 only if none did.
+test: install
+	@$(MAKE) --no-print-directory --keep-going style types tests
 
 lint: install
-	@echo "== ruff"
-	@.venv/bin/ruff check .
-	@.venv/bin/ruff format --check .
-	@echo "== mypy"
-	@tools/typecheck.sh
+	@$(MAKE) --no-print-directory --keep-going style types
 
 install:
 	@tools/install.sh
+
+style:
+	@echo "== ruff"
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+types:
+	@echo "== mypy"
+	@tools/typecheck.sh
+
+tests:
+	@echo "== pytest"
+	@.venv/bin/python -m pytest
 
 clean:
 	rm -rf .venv build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
