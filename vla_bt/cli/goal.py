@@ -61,17 +61,17 @@ def _check(text: str, as_json: bool) -> int:
     from vla_bt.goals.parser import parse
 
     outcome = parse(text)
-    good = isinstance(outcome, Plan)
-    steps = [{"kind": step.kind, "text": step.text, "note": step.note} for step in outcome.steps] if good else []
+    steps = outcome.steps if isinstance(outcome, Plan) else ()
+    reason = "" if isinstance(outcome, Plan) else outcome.reason
     if as_json:
-        reason = "" if isinstance(outcome, Plan) else outcome.reason
-        print(json.dumps({"result": {"text": shown(text), "understood": good, "reason": reason, "steps": steps}}))
-    elif isinstance(outcome, Plan):
-        for number, step in enumerate(outcome.steps, start=1):
-            print(f"{number}. {describe(step)}")
-    else:
-        print(f"rejected: {outcome.reason}", file=sys.stderr)
-    return 0 if good else 1
+        rows = [{"kind": step.kind, "text": step.text, "note": step.note} for step in steps]
+        print(json.dumps({"result": {"text": shown(text), "understood": bool(steps), "reason": reason, "steps": rows}}))
+        return 0 if steps else 1
+    for number, step in enumerate(steps, start=1):
+        print(f"{number}. {describe(step)}")
+    if reason:
+        print(f"rejected: {reason}", file=sys.stderr)
+    return 0 if steps else 1
 
 
 def _tell(text: str, options: argparse.Namespace) -> int:

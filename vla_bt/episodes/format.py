@@ -320,7 +320,7 @@ def load(path: Path) -> Episode:
             images: NDArray[np.uint8] = file["images"][:count]
             columns = {name: _column(data, count) for name, data in file.items() if name != "images"}
     except OSError as error:
-        raise EpisodeError(f"{path}: {error.strerror or 'not a readable HDF5 file'}") from None
+        raise EpisodeError(f"{path}: {os.strerror(error.errno) if error.errno else 'not a readable HDF5 file'}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise EpisodeError(f"{path}: not an episode ({str(error).strip(chr(34))})") from None
     problem = ""

@@ -8,6 +8,7 @@ episode has its name only once it is safe on the disk.
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 from collections import deque
@@ -209,8 +210,8 @@ class EpisodeRecorder:
 
 
 def _in_words(error: Exception) -> str:
-    """Return one line; HDF5 wraps the system's error into many."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    """Return the system's own words; HDF5 wraps them into many of its own."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     found = re.search(r"error message = '([^']+)'", str(error))
     return found[1] if found else " ".join(str(error).split())[:200]

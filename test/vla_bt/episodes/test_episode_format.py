@@ -151,7 +151,7 @@ from vla_bt.episodes.format import EpisodeWriter
 try:
     EpisodeWriter(Path(sys.argv[1]), datetime.now(timezone.utc), "full", 720, 1280)
 except OSError as error:
-    print(error.strerror, os.listdir(sys.argv[1]))
+    print(os.strerror(error.errno), os.listdir(sys.argv[1]))
 """
 IN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
@@ -164,10 +164,11 @@ def can_mount() -> bool:
 
 
 @pytest.mark.skipif(not can_mount(), reason="no mounts in a namespace of one's own here")
-def test_a_disk_without_room_for_all_18_frames_is_refused_at_once(tmp_path: Path) -> None:
-    mount = f'mount -t tmpfs -o size=20m none {tmp_path} && exec "$0" -c "$1" {tmp_path}'
+@pytest.mark.parametrize("options, words", [("size=20m", "No space left on device []"), ("ro", "Read-only file system []")])
+def test_a_disk_without_room_for_all_18_frames_is_refused_at_once(tmp_path: Path, options: str, words: str) -> None:
+    mount = f'mount -t tmpfs -o {options} none {tmp_path} && exec "$0" -c "$1" {tmp_path}'
     done = subprocess.run([*IN_NAMESPACE, "sh", "-c", mount, sys.executable, FULL], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "No space left on device []", done.stderr
+    assert done.stdout.strip() == words, done.stderr
 
 
 def test_an_error_while_reserving_leaves_nothing_behind(tmp_path: Path, at_noon: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,14 +207,17 @@ def test_long_texts_are_cut_between_letters(tmp_path: Path, at_noon: Clock, make
     assert load(writer.finish()).columns["goal_text"][0] == "é" * 256
 
 
-@pytest.mark.parametrize("content", [b"", b"no HDF5 at all", None])
-def test_a_file_that_is_no_episode_is_said_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "content, words",
+    [(b"", "not a readable HDF5 file"), (b"no HDF5 at all", "not a readable HDF5 file"), (None, "No such file or directory")],
+)
+def test_a_file_that_is_no_episode_is_said_in_one_line(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "episode.h5"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(EpisodeError, match=r"episode\.h5: ") as caught:
+    with pytest.raises(EpisodeError) as caught:
         load(path)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == f"{path}: {words}"
 
 
 def test_another_hdf5_file_is_refused(tmp_path: Path) -> None:
@@ -221,5 +225,5 @@ def test_another_hdf5_file_is_refused(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["images"] = np.zeros((2, 4, 4, 3), np.uint8)
         file.attrs["num_frames"] = 2
-    with pytest.raises(EpisodeError, match="lacks action_event_types"):
+    with pytest.raises(EpisodeError, match="lacks actions"):
         load(path)

@@ -45,7 +45,9 @@ def inked(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
 
 def test_the_png_holds_every_frame_in_true_colours(write: Callable[..., Path], tmp_path: Path) -> None:
     path = write_contact_sheet(write(), tmp_path / "sheet.png")
-    sheet = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    read = cv2.imread(str(path))
+    assert read is not None
+    sheet = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
     assert sheet.shape[1] == pictures.COLUMNS * (THUMB_WIDTH + MARGIN) + MARGIN
     for index in range(FRAMES):
         assert thumb(sheet, index)[40, 20].tolist() == [200, 100, 50]

@@ -31,7 +31,7 @@ class Base:
         self.now_s = 100.0
         self.applied, self.velocity, self.slip = ZERO, ZERO, slip
         self._lag_s = lag_s
-        self._seen = deque(maxlen=1 + round(delay_s / GATE.period_s))
+        self._seen: deque[Odometry] = deque(maxlen=1 + round(delay_s / GATE.period_s))
         self._seen.append(self.truth())
 
     def truth(self) -> Odometry:

@@ -22,7 +22,7 @@ def steps(text: str | bytes) -> tuple[MotionGoal | PlaceGoal | StopGoal, ...]:
     return outcome.steps
 
 
-def motions(text: str) -> list[tuple[Motion, float]]:
+def motions(text: str) -> list[tuple[Motion, object]]:
     found = steps(text)
     assert all(isinstance(step, MotionGoal) for step in found), found
     return [(step.motion, pytest.approx(step.amount)) for step in found if isinstance(step, MotionGoal)]
