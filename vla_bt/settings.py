@@ -80,6 +80,51 @@ class TreeSettings:
     initial_mode: str = setting("manual", "mode at start", choices=("manual", "vla", "hybrid"))
 
 
+@dataclass(frozen=True)
+class BridgeSettings:
+    """The camera bridge's ring."""
+
+    max_width: int = setting(1280, "widest frame that is taken [px]", 1, 8192)
+    max_height: int = setting(720, "highest frame that is taken [px]", 1, 8192)
+    slots: int = setting(4, "frames kept", 2, 32)
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """The camera node: what it publishes and from where."""
+
+    source: str = setting("usb:0", "csi:N, usb:N, a video file or a folder of pictures")
+    rate_hz: float = setting(30.0, "frames a second, at most [Hz]", 0.1, 120.0)
+    width: int = setting(1280, "width of what is published [px]", 16, 8192)
+    height: int = setting(720, "height of what is published [px]", 16, 8192)
+    loop: bool = setting(False, "begin a file or folder again when it ends")
+    frame_id: str = setting("camera", "frame of the header")
+    csi_pipeline: str = setting(
+        "nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1 ! "
+        "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false",
+        "GStreamer pipeline of csi:N",
+    )
+
+
+@dataclass(frozen=True)
+class SimSettings:
+    """The simulated robot over ROS."""
+
+    scene: str = setting("1box_vert_left", "one of the eight scenes: {1box,2box}_{vert,hori}_{left,right}")
+    distance: str = setting("medium", "how far the boxes are", choices=("close", "medium", "far"))
+    position: str = setting("center", "where the boxes are", choices=("left", "center", "right"))
+    pattern: str = setting("core", "how plain the scene is", choices=("core", "variant"))
+    seed: int = setting(0, "everything else about the scene", 0, 2**31 - 1)
+    camera_rate_hz: float = setting(15.0, "camera frames a second [Hz]", 0.5, 60.0)
+    camera_width: int = setting(1280, "width of the picture [px]", 16, 1920)
+    camera_height: int = setting(720, "height of the picture [px]", 16, 1080)
+    odom: bool = setting(True, "publish odom")
+    scan: bool = setting(True, "publish scan")
+    battery: bool = setting(True, "publish battery_state")
+    camera_fault: str = setting("none", "what is wrong with the camera", choices=("none", "frozen", "lost"))
+    cmd_vel_type: str = setting("Twist", "message type of cmd_vel", choices=("Twist", "TwistStamped"))
+
+
 S = TypeVar("S")
 
 

@@ -1,7 +1,7 @@
 """The ``Robot`` port over ROS topics: what the tree process knows of the world.
 
-Promises: every value carries the time its callback ran (CLOCK_MONOTONIC, injected); a message with non-finite or absurd numbers
-is refused, counted and said, and the last good value goes on ageing; requests of people are handed out exactly once, in order, and
+Promises: every value carries the time its callback ran (CLOCK_MONOTONIC, injected); a message with absurd numbers, nan included,
+is refused, counted and said, and the last good value goes on ageing; requests of people are handed out exactly once, in order;
 a flood of them is cut to the newest few; no method blocks and no pixels travel: frames stay in the camera bridge's ring.
 ROS callbacks and the tick may run in different threads: one lock makes a snapshot consistent.
 
