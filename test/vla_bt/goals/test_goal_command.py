@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -12,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,15 +45,10 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture
-def ros_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def ros_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    before = set(Path("/dev/shm").glob("*fastrtps*"))
-    yield dict(os.environ)
-    for left in set(Path("/dev/shm").glob("*fastrtps*")) - before:
-        if left.stat().st_uid == os.getuid():
-            with contextlib.suppress(OSError):
-                left.unlink()
+    return dict(os.environ)
 
 
 @pytest.fixture
