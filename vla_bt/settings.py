@@ -101,7 +101,8 @@ class CameraSettings:
     frame_id: str = setting("camera", "frame of the header")
     csi_pipeline: str = setting(
         "nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),width={width},height={height},framerate={rate}/1 ! "
-        "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false",
+        "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! "
+        "appsink drop=true max-buffers=1 sync=false",
         "GStreamer pipeline of csi:N",
     )
 

@@ -18,7 +18,10 @@ IMAGE = _profile(1, reliable=False)
 """Pictures: the newest or none. Best effort hears reliable publishers too, and no slow viewer holds the camera up."""
 
 SENSOR = _profile(5, reliable=False)
-"""``odom``, ``scan``, ``battery_state``, ``contact``: as sensor drivers publish them."""
+"""To hear ``odom``, ``scan``, ``battery_state``, ``contact``, however their driver publishes them."""
+
+SENSOR_SOURCE = _profile(5)
+"""To publish them: reliable subscribers hear it too."""
 
 CMD_VEL = _profile(1)
 """Velocities: the newest only, and never a kept one for a late joiner: it could move the robot."""
