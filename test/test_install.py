@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vla_bt.cli import doctor
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Answers the script's questions as the files beside it say, and knows nothing else.
@@ -134,3 +136,7 @@ def test_a_second_call_does_nothing_until_something_changes(machine: Machine) ->
         file.write("# changed\n")
     assert machine.install().returncode == 0
     assert (machine.root / "venv.log").read_text().count("-m pip install") == 2
+
+
+def test_the_doctor_names_the_same_libraries() -> None:
+    assert f"gl_packages=({doctor.GL_PACKAGES})\n" in (REPOSITORY / "tools" / "install.sh").read_text()

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = {"vla_bt": "vla_bt", "trees": "vla_bt/trees", "behaviours": "vla_bt/behaviours", "config": "vla_bt/config"}
 MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "pillow": "PIL", "pyopengl": "OpenGL"}
 # rclpy's middleware, and what py_trees draws and transformers reads files with
-LOADED_BY_OTHERS = {"rmw-fastrtps-cpp", "pydot", "safetensors", "sentencepiece"}
+LOADED_BY_OTHERS = {"rmw-fastrtps-cpp", "pydot", "sentencepiece"}
 # what comes with rclpy, and what only a full ROS installation has
 FROM_ROS_ALONE = {"rcl_interfaces", "builtin_interfaces", "py_trees_ros", "launch", "launch_ros", "ament_index_python"}
 # Written so that this file does not hold what it looks for.
