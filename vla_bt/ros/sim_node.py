@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import array
-import dataclasses
 import math
 import sys
 import threading
@@ -27,7 +26,6 @@ from geometry_msgs.msg import TwistStamped, Vector3
 from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import BatteryState, LaserScan
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import Trigger
@@ -36,11 +34,12 @@ from vla_bt.port import Odometry, Scan
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.images import message_of
+from vla_bt.ros.options import add_sim_options, ros_arguments
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import diagnose, run_node
 from vla_bt.settings import SettingsError, SimSettings
 from vla_bt.sim.engine import SimulatorError
-from vla_bt.sim.scenes import SCENE_NAMES, Scene, make_scene
+from vla_bt.sim.scenes import Scene, make_scene
 from vla_bt.sim.truth import TruthWriter
 from vla_bt.sim.world import SCAN_RANGE_M, TIMESTEP_S, SimWorld
 from vla_bt.wire import runtime_directory
@@ -253,36 +252,17 @@ def _scene(settings: SimSettings) -> Scene:
         raise SettingsError(str(error)) from None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that stand for the node's parameters; ROS arguments may follow them."""
-    fields = {item.name: item for item in dataclasses.fields(SimSettings)}
-    parser.add_argument("--scene", choices=SCENE_NAMES, metavar="NAME", help=f"one of {', '.join(SCENE_NAMES)}")
-    for name in ("distance", "position", "pattern"):
-        words = fields[name].metadata
-        parser.add_argument(f"--{name}", choices=words["choices"], help=f"{words['doc']} (default {fields[name].default})")
-    parser.add_argument("--seed", type=int, metavar="N", help="light, textures, sizes, camera pitch (default 0)")
-    parser.add_argument("--camera-rate", type=float, dest="camera_rate_hz", metavar="HZ", help="pictures a second (default 15)")
-    for name in ("odom", "scan", "battery"):
-        parser.add_argument(f"--no-{name}", dest=name, action="store_const", const="false", help=f"a robot without {name}")
-
-
-def ros_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the given options as ROS arguments."""
-    names = [item.name for item in dataclasses.fields(SimSettings)]
-    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
-    return ["--ros-args", *(word for name, value in given.items() for word in ("-p", f"{name}:={value}"))]
+def run_sim(arguments: Sequence[str]) -> int:
+    """Run the node with ROS arguments; returns the exit code."""
+    sys.setswitchinterval(0.001)  # the physics thread gets its turn while a picture is being copied
+    return run_node("sim", SimRobot, arguments, publishes_images=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulated robot; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="sim_node", description=(__doc__ or "").splitlines()[0])
-    add_arguments(parser)
-    options = parser.parse_args(remove_ros_args(args=["", *arguments])[1:])
-    own = ros_arguments(options)
-    rest = arguments[arguments.index("--ros-args") :] if "--ros-args" in arguments else []
-    sys.setswitchinterval(0.001)  # the physics thread gets its turn while a picture is being copied
-    return run_node("sim", SimRobot, [*rest, *own], publishes_images=True)
+    add_sim_options(parser)
+    return run_sim(ros_arguments(SimSettings, parser.parse_args(argv)))
 
 
 if __name__ == "__main__":
