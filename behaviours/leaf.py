@@ -36,8 +36,8 @@ class Leaf(Behaviour):
             self.blackboard.register_key(key=key, access=Access.READ)
         for key in self.WRITES:
             self.blackboard.register_key(key=key, access=Access.WRITE)
-        self._ttl_s: dict[str, float] = {}
-        self._paths = {key: f"/{key}" for key in (*self.READS, *self.WRITES)}
+        self._read: dict[str, tuple[str, float]] = {}  # key -> path in the store, time to live [s]
+        self._written = {key: f"/{key}" for key in self.WRITES}
 
     def setup(self, **kwargs: Any) -> None:
         """Take the resources this application runs on.
@@ -48,7 +48,7 @@ class Leaf(Behaviour):
             When ``resources`` is not among the arguments.
         """
         self.resources: Resources = kwargs["resources"]
-        self._ttl_s = {key: KEYS[key].ttl_s(self.settings) for key in self.READS}
+        self._read = {key: (f"/{key}", KEYS[key].ttl_s(self.settings)) for key in self.READS}
 
     @property
     def settings(self) -> TreeSettings:
@@ -62,22 +62,23 @@ class Leaf(Behaviour):
 
     def read(self, key: str) -> Any:
         """Return the value of a declared key, or ``STALE``."""
-        ttl_s = self._ttl_s[key]
+        path, ttl_s = self._read[key]
         # Straight from the store: the client's checked access costs as much as the rest of a small leaf, and the
         # declaration was checked when the tree was built. A viewer that records activity gets the checked path.
-        if Blackboard.activity_stream is not None and not self.blackboard.exists(key):
+        entry: Stamped | None
+        if Blackboard.activity_stream is None:
+            entry = Blackboard.storage.get(path)
+        else:
+            entry = self.blackboard.get(key) if self.blackboard.exists(key) else None
+        if entry is None:
             return STALE
-        entry: Stamped | None = (
-            Blackboard.storage.get(self._paths[key]) if Blackboard.activity_stream is None else self.blackboard.get(key)
-        )
-        if entry is None or self.now_s - entry.at_s > ttl_s:
-            return STALE
-        return entry.value
+        value, at_s = entry
+        return STALE if self.resources.tick_time_s - at_s > ttl_s else value
 
     def write(self, key: str, value: Any, at_s: float | None = None) -> None:
         """Write a declared key, stamped with the tick's time or with ``at_s``."""
-        entry = Stamped(value, self.now_s if at_s is None else at_s)
+        entry = Stamped(value, self.resources.tick_time_s if at_s is None else at_s)
         if Blackboard.activity_stream is None:
-            Blackboard.storage[self._paths[key]] = entry
+            Blackboard.storage[self._written[key]] = entry
         else:
             self.blackboard.set(key, entry)

@@ -8,7 +8,8 @@ from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE
-from vla_bt.goals.ledger import GoalLedger
+from vla_bt.goals.ledger import Evidence, GoalLedger
+from vla_bt.goals.plan import StopGoal
 from vla_bt.port import Snapshot
 from vla_bt.words import Mode
 
@@ -30,6 +31,7 @@ class TakeRequests(Leaf):
         self._ledger = GoalLedger(self.settings.goal_timeout_s)
         self._recording = self.settings.record_from_start
         self._expired = False
+        self._published = False
 
     def update(self) -> Status:
         """Write mode, goal and wishes; always SUCCESS."""
@@ -49,11 +51,17 @@ class TakeRequests(Leaf):
             ledger.fail(now_s, "the emergency stop is latched; reset it first")
         if self._mode is not Mode.MANUAL:
             ledger.activate(now_s)
+        else:
+            self._stop_in_manual(standing=gate is not STALE and gate.applied.is_zero())
         self._expired |= ledger.expire_if_due(now_s)
         for wanted in snapshot.operator.record_requests:
             self._recording = wanted
         for event in ledger.take_events():
             self.resources.robot.publish_goal_status(event.to_json())
+            self._published = True
+        if not self._published:  # who joins before the first goal is told that there was none
+            self.resources.robot.publish_goal_status(ledger.latest.to_json())
+            self._published = True
         active = ledger.active
         self.write("mode", self._mode)
         self.write("goal", active)
@@ -77,6 +85,14 @@ class TakeRequests(Leaf):
         self._expired = False
         if mode is Mode.MANUAL and self._ledger.active is not None:
             self._ledger.preempt(self.now_s, "mode manual")
+
+    def _stop_in_manual(self, standing: bool) -> None:
+        """Pursue "stop" in mode manual too, where nothing else is pursued: it is reached once the robot stands."""
+        waiting = self._ledger.open
+        if waiting is not None and all(isinstance(step, StopGoal) for step in waiting.steps):
+            self._ledger.activate(self.now_s)
+            if standing:
+                self._ledger.advance(self.now_s, Evidence.STANDING)
 
     def _judge(self) -> None:
         """Enter what the last tick found out about the sub-goal."""

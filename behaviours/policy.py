@@ -69,6 +69,10 @@ class FollowPolicy(Leaf):
     READS = ("policy_output", "goal")
     WRITES = ("proposal_policy",)
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._finite: PolicyOutput | None = None
+
     def update(self) -> Status:
         """RUNNING while following, SUCCESS while the policy claims arrival; both with a proposal."""
         output: PolicyOutput | Staleness = self.read("policy_output")
@@ -76,9 +80,11 @@ class FollowPolicy(Leaf):
         if output is STALE or output.goal_id != goal.key:
             self._propose(ZERO, goal.id, 0, "waiting for the policy")
             return Status.RUNNING
-        if not output.step.finite:
-            self._propose(ZERO, goal.id, output.frame_sequence, "the policy's answer is not finite")
-            return Status.RUNNING
+        if output is not self._finite:  # one look at each answer's numbers is enough
+            if not output.step.finite:
+                self._propose(ZERO, goal.id, output.frame_sequence, "the policy's answer is not finite")
+                return Status.RUNNING
+            self._finite = output
         if output.step.stop_probability >= self.settings.stop_probability:
             self._propose(ZERO, goal.id, output.frame_sequence, "the policy says it has arrived")
             return Status.SUCCESS

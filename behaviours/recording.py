@@ -83,14 +83,14 @@ class AppendFrame(Leaf):
 
 
 class CloseEpisode(Leaf):
-    """End recording when it is no longer wanted; the recorder itself closes each episode at its 18th frame."""
+    """End recording, also a failed one, when it is no longer wanted; at its 18th frame the recorder itself closes an episode."""
 
     READS = ("recording_wanted",)
 
     def update(self) -> Status:
         """SUCCESS when recording was ended in this tick, else FAILURE."""
         recorder = self.resources.recorder
-        if recorder is None or self.read("recording_wanted") or recorder.status().state != "recording":
+        if recorder is None or self.read("recording_wanted") or recorder.status().state == "idle":
             return Status.FAILURE
         recorder.stop()
         self.feedback_message = "closed what was being recorded"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
-from vla_bt.contract import STALE
+from vla_bt.contract import STALE, Staleness
 from vla_bt.control import watch
 from vla_bt.control.causes import Verdict
 from vla_bt.control.obstacles import NOTHING, Blocked, blocked
-from vla_bt.policy.port import PolicyStatus
+from vla_bt.policy.port import PolicyOutput, PolicyStatus
 from vla_bt.port import Contact, Scan, Snapshot
 from vla_bt.proposal import Proposal
 from vla_bt.words import ZERO, Mode, Source
@@ -29,6 +27,7 @@ class NameCauses(Leaf):
         self._scan: Scan | None = None
         self._contact: Contact | None = None
         self._around: Blocked = NOTHING
+        self._finite: PolicyOutput | None = None
 
     def update(self) -> Status:
         """Write the verdict and the blocked directions; always SUCCESS."""
@@ -58,8 +57,12 @@ class NameCauses(Leaf):
 
     def _policy_causes(self) -> dict[str, str]:
         status: PolicyStatus = self.read("policy_status")
-        output: Any = self.read("policy_output")
-        return watch.policy_causes(status, None if output is STALE else output, status.awaited_since_s, self.now_s, self.settings)
+        output: PolicyOutput | Staleness = self.read("policy_output")
+        unjudged = None if output is STALE or output is self._finite else output  # one look at each answer's numbers is enough
+        found = watch.policy_causes(status, unjudged, status.awaited_since_s, self.now_s, self.settings)
+        if unjudged is not None and "policy_not_finite" not in found:
+            self._finite = unjudged
+        return found
 
     def _blocked(self, snapshot: Snapshot) -> Blocked:
         """Return the blocked directions, worked out again only for a new scan or contact."""

@@ -153,7 +153,7 @@ class Demo:
         """Start sim, bridge, gate and tree, and wait until all of them are there."""
         self.view.begin("start: simulator, camera bridge, gate, tree, policy worker")
         self.group.start("gate")
-        self.group.start("sim", ["--scene", SCENE, "--seed", str(self.seed)])
+        self.group.start("sim", ["--ros-args", "-p", f"scene:={SCENE}", "-p", f"seed:={self.seed}"])
         self.group.start("bridge")
         self._start_tree("expert")
         if not self.watch(30.0, until=lambda: self.camera_rate(1.0) > 0.0 and self.operator.has_gate()):

@@ -75,13 +75,12 @@ def _check(text: str, as_json: bool) -> int:
 
 
 def _tell(text: str, options: argparse.Namespace) -> int:
-    # On one machine unless the user's own environment says otherwise.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    try:
-        import rclpy
-        from rclpy.signals import SignalHandlerOptions
-    except ImportError:
-        return _problem("rclpy is not importable; source your ROS 2 installation or run: pip install 'vla_bt[ros]'")
+    from vla_bt.ros.environment import prepare
+
+    prepare()
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     began = time.monotonic()
     watch = GoalWatch(text)
