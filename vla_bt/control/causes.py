@@ -75,6 +75,10 @@ class Verdict:
     direction: tuple[str, ...] = ()
 
 
+FREE = Verdict()
+"""No cause is active."""
+
+
 @dataclass(frozen=True)
 class CauseTable:
     """The cause x mode table."""
@@ -97,7 +101,7 @@ class CauseTable:
             When a cause is not in the table.
         """
         if not active:
-            return Verdict()
+            return FREE
         found: dict[Effect, list[str]] = {effect: [] for effect in Effect}
         for name, details in active.items():
             cause = self.causes[name]

@@ -43,6 +43,7 @@ class Blocked:
 
 
 NOTHING = Blocked(np.zeros(0), np.zeros(0))
+_NO_RAYS: NDArray[np.intp] = np.zeros(0, np.intp)
 
 
 def sector(angle: float) -> str:
@@ -68,7 +69,9 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
     scan_words = contact_words = ""
     if scan is not None:
         measured = scan.ranges
-        near = np.flatnonzero(((measured > 0.0) & (measured < robot_radius_m + distance_m)) | (measured == -np.inf))
+        reach_m = robot_radius_m + distance_m
+        far = bool(measured.size) and bool(measured.min() >= reach_m)  # nan is not: it may hide something nearer
+        near = _NO_RAYS if far else np.flatnonzero(((measured > 0.0) & (measured < reach_m)) | (measured == -np.inf))
         if near.size:
             centre = np.asarray(scan.angle_min + near * scan.angle_increment, np.float64)
             ranges = np.asarray(measured[near].clip(min=robot_radius_m), np.float64)

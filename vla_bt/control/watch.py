@@ -61,12 +61,13 @@ def camera_causes(
     if frame is None:
         return replace(watch, seen_s=now_s), {"camera_stale": "no frame yet"}
     age_s = now_s - frame.received_s
+    unchanged_s = watch.unchanged_s
     if watch.frame is None or frame.signature != watch.frame.signature or not frame.signature:
-        watch = replace(watch, unchanged_s=0.0)
+        unchanged_s = 0.0
     elif moving and age_s <= settings.camera_timeout_s:
-        watch = replace(watch, unchanged_s=watch.unchanged_s + max(0.0, now_s - watch.seen_s))
+        unchanged_s += max(0.0, now_s - watch.seen_s)
     stamp = watch.stamp if frame == watch.frame else _odd_stamp(watch.frame, frame)
-    watch = CameraWatch(frame, now_s, watch.unchanged_s, stamp)
+    watch = CameraWatch(frame, now_s, unchanged_s, stamp)
     causes: dict[str, str] = {}
     if age_s > settings.camera_timeout_s:
         causes["camera_stale"] = f"last frame {age_s:.2f} s ago"
@@ -189,5 +190,9 @@ def scan_causes(scan: Scan | None, now_s: float, settings: TreeSettings) -> dict
 
 def direction_causes(around: Blocked) -> dict[str, str]:
     """Return the active ones of ``obstacle`` and ``contact`` for what :func:`vla_bt.control.obstacles.blocked` found."""
-    causes = {"obstacle": around.scan_words, "contact": around.contact_words}
-    return {name: words for name, words in causes.items() if words}
+    causes: dict[str, str] = {}
+    if around.scan_words:
+        causes["obstacle"] = around.scan_words
+    if around.contact_words:
+        causes["contact"] = around.contact_words
+    return causes

@@ -190,6 +190,8 @@ class GoalLedger:
         self._entries: dict[int, GoalEntry] = {}
         self._open_id = 0
         self._step_started_s = 0.0
+        self._active: ActiveGoal | None = None
+        self._active_entry: GoalEntry | None = None
         self._last_id = 0
         self._events: deque[GoalEvent] = deque(maxlen=EVENTS_KEPT)
         self.latest = GoalEvent(GoalEntry(0, "", State.TOLD, reason="no goal was told yet"), 0, 0.0)
@@ -210,10 +212,16 @@ class GoalLedger:
         entry = self.open
         if entry is None or entry.state is not State.ACTIVE:
             return None
-        return ActiveGoal(entry.id, entry.text, entry.steps[entry.step], entry.step, len(entry.steps), self._step_started_s)
+        if entry is not self._active_entry:  # asked for in every tick: made anew only after a change
+            subgoal, count = entry.steps[entry.step], len(entry.steps)
+            self._active = ActiveGoal(entry.id, entry.text, subgoal, entry.step, count, self._step_started_s)
+            self._active_entry = entry
+        return self._active
 
     def take_events(self) -> tuple[GoalEvent, ...]:
         """Hand out the events since the last call, oldest first."""
+        if not self._events:
+            return ()
         events = tuple(self._events)
         self._events.clear()
         return events
