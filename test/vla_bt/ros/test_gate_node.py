@@ -40,7 +40,7 @@ ENVIRONMENT = {
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 FAST = Twist(0.5, 0.0, 0.2)
 GATE = ["-m", "vla_bt.ros.gate_node"]
-ARRIVAL_S = 10.0  # a start on a busy machine
+ARRIVAL_S = 20.0  # a start, and finding each other, on a busy machine
 
 
 class World:
@@ -66,7 +66,7 @@ class World:
         self.velocities.append((time.monotonic(), Twist(message.linear.x, message.linear.y, message.angular.z)))
 
     def start(self, *arguments: str, command: list[str] = GATE, wait: bool = True) -> "subprocess.Popen[str]":
-        heard_by = self.emergency_stop.get_subscription_count()  # a killed gate counts until its lease ends
+        before = self.listeners()  # a killed gate stays in the graph until its lease ends
         gate = subprocess.Popen(
             [sys.executable, *command, *arguments],
             env={**os.environ, "VLA_BT_RUNTIME_DIR": str(self.directory)},
@@ -75,9 +75,12 @@ class World:
         )
         self.gates.append(gate)
         if wait:
-            self.until(lambda: bool(self.velocities) and self.emergency_stop.get_subscription_count() > heard_by)
+            self.until(lambda: bool(self.velocities) and bool(self.listeners() - before))
             self.until(self.reset_client.service_is_ready)
         return gate
+
+    def listeners(self) -> set[bytes]:
+        return {bytes(info.endpoint_gid) for info in self.node.get_subscriptions_info_by_topic("emergency_stop")}
 
     def spin(self, seconds: float, twist: Twist | None = None, source: Source = Source.POLICY) -> None:
         """Let time pass, sending a request every 20 ms when there is a ``twist``."""
@@ -93,7 +96,7 @@ class World:
     def until(self, condition: Callable[[], bool], twist: Twist | None = None, seconds: float = ARRIVAL_S) -> None:
         end_s = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end_s, "waited in vain"
+            assert time.monotonic() < end_s, f"waited in vain; {self.velocities[-3:]} {self.statuses[-1:]}"
             self.spin(0.02, twist)
 
     def send(self, twist: Twist, source: Source = Source.POLICY) -> float:
