@@ -69,7 +69,7 @@ class DemoView:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, text in figures:
-            table.add_row(name, text)
+            table.add_row(name, Text(text))  # what people typed is no markup
         columns = Table.grid(padding=(0, 1), expand=True)
         columns.add_column(ratio=5)
         columns.add_column(ratio=4)
@@ -78,11 +78,6 @@ class DemoView:
             Panel(table, title=self.phase, border_style="blue"),
         )
         self._live.update(Group(columns, *self._log[-8:]))
-
-    def print_log(self) -> None:
-        """Leave the phases and checks on the screen after a live view."""
-        for line in self._log:
-            self.console.print(line)
 
 
 def _tree(snapshot: dict[str, Any]) -> Text:

@@ -15,6 +15,8 @@ EXAMPLES = """examples:
 writes runs/<time>/: summary.json, an 18-frame episode, contact_sheet.png, path.png and the processes' logs
 """
 
+INTERRUPTED = "interrupted: the robot was stopped and the processes were ended"
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb."""
@@ -70,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             with view:
                 demo.run()
         except Interrupted:
-            failure, code = "interrupted", 130
+            failure, code = INTERRUPTED, 130
         except DemoError as problem:
             failure = str(problem)
         finally:
@@ -78,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
             operator.close()
             node.destroy_node()
             rclpy.try_shutdown()
-        if failure != "interrupted":
+        if failure != INTERRUPTED:
             demo.conclude(codes)
         ok = demo.write_summary(failure)
     _print_summary(demo, failure, ok)
@@ -87,24 +89,34 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_summary(demo: Any, error: str, ok: bool) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     console = demo.view.console
     table = Table(title="vla_bt demo", title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for name, check in demo.checks.items():
-        table.add_row(("[green]ok[/]  " if check["ok"] else "[bold red]FAIL[/]") + f"  {name}", check["words"])
-    figures = demo.figures
-    for name, words in (
-        ("closest to the cup", f"{figures.get('closest_m', float('nan')):.2f} m"),
-        ("tick p50 / p99", "{p50} / {p99} ms".format(**figures.get("tick_ms", {"p50": "-", "p99": "-"}))),
-        ("camera", f"{figures.get('camera_rate_hz', 0.0):.1f} Hz"),
-        ("emergency stop to zero", f"{1e3 * figures.get('estop_to_zero_s', float('nan')):.1f} ms"),
-        ("frames recorded", str(figures.get("frames_recorded", "-"))),
-        ("written to", str(demo.folder)),
-    ):
+        table.add_row(("[green]ok[/]  " if check["ok"] else "[bold red]FAIL[/]") + f"  {name}", Text(check["words"]))
+    for name, words in _figures(demo.figures):
         table.add_row(f"      {name}", words)
+    table.add_row("      written to", str(demo.folder))
     console.print(table)
     if error:
-        console.print(f"[bold red]{error}[/]", highlight=False)
+        console.print(Text(error, style="bold red"))
     console.print("[bold green]all checks held[/]" if ok else "[bold red]FAILED[/]")
+
+
+def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what was measured, in words."""
+    rows = []
+    if "closest_m" in figures:
+        rows.append(("closest to the cup", f"{figures['closest_m']:.2f} m"))
+    if "tick_ms" in figures:
+        rows.append(("tick p50 / p99", "{p50} / {p99} ms".format(**figures["tick_ms"])))
+    if "camera_rate_hz" in figures:
+        rows.append(("camera", f"{figures['camera_rate_hz']:.1f} Hz"))
+    if "estop_to_zero_s" in figures:
+        rows.append(("emergency stop to zero", f"{1e3 * figures['estop_to_zero_s']:.1f} ms"))
+    if "frames_recorded" in figures:
+        rows.append(("frames recorded", str(figures["frames_recorded"])))
+    return rows
