@@ -14,8 +14,23 @@ from vla_bt.port import Battery, Contact, FrameInfo, GateStatus, Odometry, Scan,
 from vla_bt.settings import TreeSettings
 from vla_bt.words import ZERO, Source, Twist
 
-SETTINGS = TreeSettings()
-BARE = TreeSettings(required_inputs=[])
+# The numbers the expectations below are computed from; the shipped ones may be tuned without touching this file.
+SETTINGS = TreeSettings(
+    tick_overrun_s=0.15,
+    camera_timeout_s=0.25,
+    camera_frozen_s=1.0,
+    teleop_timeout_s=0.35,
+    odometry_timeout_s=0.3,
+    scan_timeout_s=0.5,
+    battery_timeout_s=15.0,
+    gate_timeout_s=0.2,
+    battery_low=0.15,
+    goal_timeout_s=120.0,
+    policy_output_timeout_s=0.25,
+    memory_critical_mb=500.0,
+    required_inputs=["camera", "odometry", "scan", "battery"],
+)
+BARE = replace(SETTINGS, required_inputs=[])
 PERIOD_S = 1.0 / 15.0
 NONE: dict[str, str] = {}
 
