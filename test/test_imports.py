@@ -1,4 +1,4 @@
-"""The import rule: cli, ros, dashboard, app -> trees -> behaviours -> engine, and never the other way.
+"""The import rule: cli, ros, dashboard, bench, app -> trees -> behaviours -> engine, and never the other way.
 
 The engine knows neither py_trees nor rclpy, only the policy and its training know torch, and no process that decides or limits a
 velocity can come to import torch, however late. Imports inside functions count like all others.
@@ -22,6 +22,7 @@ LAYERS = {
     "vla_bt.behaviours": BEHAVIOURS,
     "vla_bt.trees": TREES,
     "vla_bt.app": TOP,
+    "vla_bt.bench": TOP,
     "vla_bt.cli": TOP,
     "vla_bt.dashboard": TOP,
     "vla_bt.ros": TOP,
@@ -40,7 +41,7 @@ ROS = {
     "diagnostic_msgs",
 }
 MAY_HOLD_TORCH = ("vla_bt.policy", "vla_bt.train")
-MAY_HOLD_ROS = ("vla_bt.ros", "vla_bt.cli")
+MAY_HOLD_ROS = ("vla_bt.ros", "vla_bt.cli", "vla_bt.bench")
 # What runs in the tree, the gate and the bridge: they would be killed together with a model that fills the memory.
 TORCH_FREE = ("vla_bt.trees", "vla_bt.behaviours", "vla_bt.ros", "vla_bt.app.loop")
 
