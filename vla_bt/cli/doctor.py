@@ -275,13 +275,6 @@ def check_gpu() -> Finding:
     return Finding("gpu", OK, "none: torch computes on the CPU")
 
 
-def check_graphviz() -> Finding:
-    """Look for what draws ``vla-bt tree png``."""
-    if shutil.which("dot") is None:
-        return Finding("graphviz", WARN, "no dot: vla-bt tree png can't draw", "run: sudo apt-get install -y graphviz")
-    return Finding("graphviz", OK, "dot present")
-
-
 def examine() -> list[Finding]:
     """Run every check, in the order of the report."""
     return [
@@ -293,7 +286,6 @@ def examine() -> list[Finding]:
         check_shared_memory(),
         check_memory(psutil.virtual_memory().available / 1e6, TreeSettings()),
         check_gpu(),
-        check_graphviz(),
     ]
 
 

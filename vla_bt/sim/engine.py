@@ -11,7 +11,7 @@ import os
 import threading
 from typing import Any
 
-EGL_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri"
+EGL_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 _EGL_HELP = f"off-screen OpenGL (EGL) is missing: apt-get install {EGL_PACKAGES}"
 
 
