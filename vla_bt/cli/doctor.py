@@ -193,13 +193,16 @@ def check_ros() -> Finding:
         return Finding(
             "ros", WARN, "no rclpy: lockstep only", "run: pip install 'vla_bt[ros]', or source your ROS 2 installation"
         )
+    from vla_bt.ros.environment import prepare
+
+    prepare()
     answer, why = probe(_ROS)
     if answer is None:
         advice = "source your ROS 2 installation, or run: pip install 'vla_bt[ros]'; check RMW_IMPLEMENTATION"
         return Finding("ros", FAIL, f"rclpy does not start a node: {why}", advice)
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
-    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET, as ROS defaults")
-    return Finding("ros", OK, f"{answer['rmw']}, domain {domain}, discovery range {reach}", took_ms=answer["ms"])
+    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "as ROS_LOCALHOST_ONLY says")
+    return Finding("ros", OK, f"{answer['rmw']}, domain {domain}, discovery range {reach.lower()}", took_ms=answer["ms"])
 
 
 def check_py_trees_ros() -> Finding:
