@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vla_bt.policy.config import ClipConfig, ImageConfig, KosmosConfig, PolicyConfig, Tower
-from vla_bt.policy.source import read_model
+from vla_bt.policy.source import read_model, read_sizes
 from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.settings import SettingsError
 
@@ -48,6 +48,14 @@ def text_encoders(config: PolicyConfig) -> list[str]:
     """Names of the encoders whose text side is used."""
     used = {"kosmos_text": "kosmos", "clip_text": "clip", "goal": "goal"}
     return [encoder for feature, encoder in used.items() if feature in config.features]
+
+
+def source_sizes(config: PolicyConfig) -> dict[str, dict[str, Any]]:
+    """Return the transformers configurations of the encoders that name a source, without their weights."""
+    from transformers import CLIPConfig, Kosmos2Config
+
+    parts = (("kosmos", config.kosmos, Kosmos2Config), ("clip", config.clip, CLIPConfig))
+    return {name: read_sizes(kind, part.source, part.revision) for name, part, kind in parts if part and part.source}
 
 
 def build_kosmos(

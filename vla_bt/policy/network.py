@@ -86,7 +86,8 @@ class Head(nn.Module):
         self.action = nn.Linear(width, self.chunk * self.raw_dim)
         self.stop = nn.Linear(width, 1) if config.stop else None
         self.tanh = config.tanh
-        self.register_buffer("scale", torch.tensor(config.scale[: self.action_dim]), persistent=False)
+        self.declared_scale = config.scale[: self.action_dim]
+        self.register_buffer("scale", torch.tensor(self.declared_scale), persistent=False)
         self.scale: Tensor
 
     def forward(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -120,6 +121,16 @@ class PolicyNetwork(nn.Module):
         self.head = Head(config.head, self.memory.width)
         self.eval()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type its weights compute in; float32 also where large layers are 8-bit."""
+        return next(self.encoders.parameters(), self.head.action.weight).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.action.weight.device
+
     def model_configs(self) -> dict[str, dict[str, Any]]:
         """Return the transformers configurations of the models inside, as plain values."""
         models = {"kosmos": self.encoders.kosmos, "clip": self.encoders.clip}
@@ -140,9 +151,9 @@ class PolicyNetwork(nn.Module):
             Where an earlier call left off; empty to start.
         """
         batch, time = views.shape[:2]
-        features: dict[str, Tensor | Words] = dict(self.encoders.image(normalised(views.flatten(0, 1))))
+        features: dict[str, Tensor | Words] = dict(self.encoders.image(normalised(views.flatten(0, 1), self.dtype)))
         features |= {name: _repeated(value, time) for name, value in text.items()}
-        features["measured_twist"] = twist.flatten(0, 1)
+        features["measured_twist"] = twist.flatten(0, 1).to(self.dtype)
         fused = self.fusion(features).unflatten(0, (batch, time))
         memory, after = self.memory(fused, state)
         actions, stop_logit = self.head(memory)

@@ -6,6 +6,8 @@ several times faster; the whole frame is seen (boxes stand at the sides) unless 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -51,9 +53,15 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
 
 
-def normalised(views: Tensor) -> Tensor:
-    """Scale 8-bit views (..., 3, height, width) to the encoders' value range, float32."""
-    shape = (3, 1, 1)
-    mean = torch.tensor(MEAN, device=views.device).view(shape) * 255.0
-    deviation = torch.tensor(DEVIATION, device=views.device).view(shape) * 255.0
-    return (views.float() - mean) / deviation
+def normalised(views: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Scale 8-bit views (..., 3, height, width) to the encoders' value range."""
+    mean, deviation = _constants(views.device)
+    return ((views.float() - mean) / deviation).to(dtype)
+
+
+@functools.cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Keep mean and deviation where the pictures are: copying them there anew would make a GPU wait for every frame."""
+    with torch.inference_mode(False):
+        mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) * 255.0 for values in (MEAN, DEVIATION))
+    return mean, deviation

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_bt.policy.config import PolicyConfig
-from vla_bt.policy.encoders import TextFeatures, tokenizers_for
+from vla_bt.policy.encoders import TextFeatures, Tokens, tokenizers_for
 from vla_bt.policy.network import PolicyNetwork, State
 from vla_bt.policy.port import PolicyInfo, PolicyStep
 from vla_bt.policy.preprocess import views_of
@@ -26,6 +26,16 @@ from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.words import ZERO, Twist
 
 _CACHED_GOALS = 64
+
+
+@dataclass(frozen=True)
+class NetworkStep(PolicyStep):
+    """A step that also tells what the network wanted before it was limited.
+
+    ``raw_actions`` is of the same shape and units as ``actions``; it may hold non-finite numbers.
+    """
+
+    raw_actions: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
 
 @dataclass(frozen=True)
@@ -93,15 +103,20 @@ class NetworkPolicy:
         self._text_cache_hit = found is not None
         if found is None:
             with torch.inference_mode():
-                tokens = {name: tokenizer.encode([goal]) for name, tokenizer in self.tokenizers.items()}
-                found = self.network.encoders.text(tokens)
+                found = self.network.encoders.text(self.tokens(goal))
             self._cache[key] = found
             if len(self._cache) > _CACHED_GOALS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key)
         self._text = found
 
-    def step(self, frame: NDArray[np.uint8] | None, time_s: float, measured: Twist) -> PolicyStep:
+    def tokens(self, goal: str) -> Tokens:
+        """Turn a goal into what the text encoders take."""
+        device = self.network.device
+        encoded = {name: tokenizer.encode([goal]) for name, tokenizer in self.tokenizers.items()}
+        return {name: (ids.to(device), mask.to(device)) for name, (ids, mask) in encoded.items()}
+
+    def step(self, frame: NDArray[np.uint8] | None, time_s: float, measured: Twist) -> NetworkStep:
         """Take one recurrent step on one frame; see :class:`~vla_bt.policy.port.Policy`.
 
         ``text_cache_hit`` of the first step of a goal tells whether ``reset`` found it in the cache; later ones always hit.
@@ -116,15 +131,19 @@ class NetworkPolicy:
             self.state_resets += 1
         self._last_time_s = time_s
         with torch.inference_mode():
-            views = views_of(frame, self.config)[None, None]
-            twist = torch.tensor([[measured]], dtype=torch.float32)
+            views = self.uploaded(views_of(frame, self.config)[None, None])
+            twist = self.uploaded(torch.tensor([[measured]], dtype=torch.float32))
             out = self.network(views, self._text, twist, self._state)
             self._state = out.state
-            actions = _three_wide(out.actions[0, 0])
-            stop = 0.0 if out.stop_logit is None else float(torch.sigmoid(out.stop_logit[0, 0]))
+            claim = out.actions.new_zeros(1) if out.stop_logit is None else torch.sigmoid(out.stop_logit[0])
+            # One copy back, which is also the one place where a GPU is waited for.
+            numbers = torch.cat([out.actions.flatten(), claim]).float().cpu().numpy()
+        actions = _three_wide(numbers[:-1].reshape(out.actions.shape[-2:]))
+        stop = float(numbers[-1])
         limited = np.clip(actions, -self._limits, self._limits)
         hit, self._text_cache_hit = self._text_cache_hit, True
-        step = PolicyStep(
+        step = NetworkStep(
+            raw_actions=actions,
             actions=limited,
             action_period_s=self.config.head.period_s,
             stop_probability=stop,
@@ -136,6 +155,16 @@ class NetworkPolicy:
             self._state = ()
             self.state_resets += 1
         return step
+
+    def uploaded(self, tensor: Tensor) -> Tensor:
+        """Bring a tensor to where the network computes, without waiting for it."""
+        device = self.network.device
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+    def forget(self) -> None:
+        """Forget the goal, the memory and all encoded goals, as after a change of the network."""
+        self.clear_cache()
+        self._text, self._goal, self._state, self._last_time_s = None, "", (), None
 
     def snapshot(self) -> Memento:
         """Copy the memory."""
@@ -163,7 +192,7 @@ class NetworkPolicy:
             self.clear_cache()
             self.step(frame, 0.0, ZERO)
             elapsed = time.perf_counter() - started
-        self._text, self._goal, self._state, self._last_time_s = None, "", (), None
+        self.forget()
         return elapsed
 
     def _text_weights(self) -> tuple[object, ...]:
@@ -177,8 +206,6 @@ class NetworkPolicy:
         return tuple((id(weight), weight._version) for part in parts if part is not None for weight in part.parameters())
 
 
-def _three_wide(actions: Tensor) -> NDArray[np.float32]:
+def _three_wide(actions: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (chunk, 3) velocities; an action of two has no turning."""
-    values = actions.float().numpy()
-    missing = 3 - values.shape[1]
-    return np.pad(values, ((0, 0), (0, missing))) if missing else values.copy()
+    return np.pad(actions, ((0, 0), (0, 3 - actions.shape[1])))

@@ -1,30 +1,39 @@
 """A policy as a folder: ``model.safetensors``, ``config.json`` and its tokenizers; nothing in it is ever executed.
 
-Promises: what was saved is loaded bit for bit, with no download and no look at the folders the encoders came from; a folder is
-there whole or not at all; anything missing, damaged or not fitting is one line.
+Promises: what was saved is loaded bit for bit, mapped and not copied, with no download and no look at the folders the encoders
+came from (a slim folder's base aside); a folder is there whole or not at all; anything missing, damaged or not fitting is one line.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from vla_bt.policy.config import from_dict
+from vla_bt.policy.config import PolicyConfig, from_dict
 from vla_bt.policy.encoders import text_encoders
-from vla_bt.policy.network import PolicyNetwork
+from vla_bt.policy.loading import load_weights
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.tokenizer import GoalTokenizer
+from vla_bt.policy.writing import whole_folder, write_safetensors
 from vla_bt.settings import SettingsError
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+CARD = "config.json"
+
+
+class Card(NamedTuple):
+    """What a folder says of its policy: label, configuration, the transformers configurations inside, tokenizers."""
+
+    label: str
+    config: PolicyConfig
+    models: dict[str, dict[str, Any]]
+    tokenizers: dict[str, GoalTokenizer]
 
 
 def save_policy(policy: NetworkPolicy, folder: Path, label: str = "") -> None:
@@ -35,29 +44,27 @@ def save_policy(policy: NetworkPolicy, folder: Path, label: str = "") -> None:
     label : str
         What people will be told about the weights; empty keeps the policy's own.
     """
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in policy.network.state_dict().items()}, fresh / WEIGHTS)
-        for name, tokenizer in policy.tokenizers.items():
+    weights = policy.network.state_dict()
+    if not all(isinstance(tensor, Tensor) and not tensor.is_quantized for tensor in weights.values()):
+        raise SettingsError(f"{folder}: 8-bit weights are made while loading and can't be saved; save the policy they come from")
+    card = Card(label or policy.info.label, policy.config, policy.network.model_configs(), policy.tokenizers)
+    write_folder(folder, card, weights)
+
+
+def write_folder(
+    folder: Path,
+    card: Card,
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a policy's folder from weights in any memory; ``dtype`` is what they become."""
+    content = {"format": FORMAT, "label": card.label, "policy": card.config.to_dict(), "models": card.models}
+    with whole_folder(folder, CARD) as fresh:
+        write_safetensors(fresh / WEIGHTS, tensors, dtype, metadata)
+        for name, tokenizer in card.tokenizers.items():
             tokenizer.save(fresh / f"{name}.tokenizer.json")
-        content = {
-            "format": FORMAT,
-            "label": label or policy.info.label,
-            "policy": policy.config.to_dict(),
-            "models": policy.network.model_configs(),
-        }
-        (fresh / "config.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            if not (folder / "config.json").is_file() and any(folder.iterdir()):
-                raise SettingsError(f"{folder}: exists and is not a policy's folder; choose another")
-            shutil.rmtree(folder)
-        fresh.rename(folder)
-    except (OSError, SafetensorError) as error:
-        raise SettingsError(f"{folder}: the policy can't be written: {error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / CARD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load_policy(folder: Path) -> NetworkPolicy:
@@ -68,43 +75,43 @@ def load_policy(folder: Path) -> NetworkPolicy:
     SettingsError
         With one line, when the folder is absent, damaged, or its weights do not fit its configuration.
     """
-    content = _content(folder / "config.json")
-    config = from_dict(content["policy"], f"{folder / 'config.json'}: policy")
+    card = read_card(folder)
+    whose = f"its {CARD}"
+    return load_weights(folder / WEIGHTS, card.config, card.tokenizers, card.models, label=card.label, whose=whose)
+
+
+def is_policy_folder(path: Path) -> bool:
+    """Tell whether a path looks like a policy's folder, sound or not."""
+    return path.is_dir() and (path / WEIGHTS).is_file() and (path / CARD).is_file() and "policy" in _json(path / CARD)
+
+
+def read_card(folder: Path) -> Card:
+    """Read everything but the weights."""
+    content = _content(folder / CARD)
+    config = from_dict(content["policy"], f"{folder / CARD}: policy")
     tokenizers = {
         name: GoalTokenizer.from_file(folder / f"{name}.tokenizer.json", getattr(config, name).positions)
         for name in text_encoders(config)
     }
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise SettingsError(f"{folder / WEIGHTS}: no weights can be read there: {error}") from None
-    with torch.random.fork_rng(devices=[]):
-        network = PolicyNetwork(config, tokenizers, content["models"])
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise SettingsError(f"{folder / WEIGHTS}: does not fit its config.json: {' '.join(str(error).split())[:300]}") from None
-    return NetworkPolicy(network, tokenizers, str(content["label"]), file_hash(folder / WEIGHTS))
+    return Card(str(content["label"]), config, content["models"], tokenizers)
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path.parent}: no policy there: {path.name}: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingsError(f"{path}: not JSON: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = _json(path)
+    if content.get("format") != FORMAT:
         raise SettingsError(f"{path}: not a policy of format {FORMAT}")
     if not {"label", "policy", "models"} <= set(content):
         raise SettingsError(f"{path}: expected the entries label, policy, models")
     return content
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path.parent}: no policy there: {path.name}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: not a policy of format {FORMAT}")
+    return content

@@ -60,3 +60,15 @@ def read_model(kind: Any, source: str, revision: str) -> Any:
     if missing:
         raise SettingsError(f"{source}: {len(missing)} weights of {kind.__name__} are missing there, such as {missing[0]}")
     return model.float()
+
+
+def read_sizes(kind: Any, source: str, revision: str) -> dict[str, Any]:
+    """Read a transformers configuration class from a folder or a pinned hub name, as plain values."""
+    place = locate(source, revision)
+    try:
+        values: dict[str, Any] = kind.from_pretrained(place.name, revision=place.revision).to_dict()
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"{source}: its config.json can't be read: {' '.join(str(error).split())[:300]}") from None
+    if values.get("model_type") != kind.model_type:
+        raise SettingsError(f"{source}: holds a {values.get('model_type')} model; expected {kind.model_type}")
+    return values

@@ -75,6 +75,10 @@ class GoalTokenizer:
             raise SettingsError(f"{source}: its tokenizer has no tokenizer.json")
         return cls(fast.backend_tokenizer.to_str(), source, max_tokens)
 
+    def limited(self, max_tokens: int) -> GoalTokenizer:
+        """Return the same tokenizer cutting at another length."""
+        return GoalTokenizer(self._tokenizer.to_str(), "tokenizer", max_tokens)
+
     def save(self, path: Path) -> None:
         """Write the tokenizer as one JSON file."""
         path.write_text(self._tokenizer.to_str(), encoding="utf-8")
