@@ -19,11 +19,12 @@ class ModeIs(Leaf):
     def __init__(self, name: str, *modes: Mode) -> None:
         super().__init__(name)
         self.modes = modes
+        self._words = {STALE: "no mode yet", **{mode: f"mode is {mode.value}" for mode in Mode}}
 
     def update(self) -> Status:
         """SUCCESS or FAILURE at once."""
         mode = self.read("mode")
-        self.feedback_message = "no mode yet" if mode is STALE else f"mode is {mode.value}"
+        self.feedback_message = self._words[mode]
         return Status.SUCCESS if mode in self.modes else Status.FAILURE
 
 

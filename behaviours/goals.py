@@ -22,10 +22,17 @@ class GoalActive(Leaf):
 
     READS = ("goal",)
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._goal: ActiveGoal | None = None
+        self.feedback_message = "no goal"
+
     def update(self) -> Status:
         """SUCCESS or FAILURE at once."""
         goal: ActiveGoal | None = self.read("goal")
-        self.feedback_message = f"goal {goal.id}: {goal.words}" if goal else "no goal"
+        if goal is not self._goal:
+            self._goal = goal
+            self.feedback_message = f"goal {goal.id}: {goal.words}" if goal else "no goal"
         return Status.SUCCESS if goal else Status.FAILURE
 
 

@@ -13,14 +13,20 @@ class MemoryFine(Leaf):
 
     WRITES = ("memory",)
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._reading: MemoryReading | None = None
+
     def update(self) -> Status:
         """SUCCESS when fine (or nothing was sampled yet), FAILURE when the guard must act."""
         reading: MemoryReading | None = self.resources.memory.reading()
         if reading is None:
             self.feedback_message = "no sample yet"
             return Status.SUCCESS
-        self.write("memory", reading)
-        self.feedback_message = f"{reading.available_mb:.0f} MB available"
+        if reading is not self._reading:
+            self._reading = reading
+            self.write("memory", reading)
+            self.feedback_message = f"{reading.available_mb:.0f} MB available"
         return Status.SUCCESS if reading.level is Level.OK else Status.FAILURE
 
 

@@ -8,7 +8,7 @@ from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE
-from vla_bt.goals.ledger import Evidence, GoalLedger
+from vla_bt.goals.ledger import ActiveGoal, Evidence, GoalLedger
 from vla_bt.goals.plan import StopGoal
 from vla_bt.port import Snapshot
 from vla_bt.words import Mode
@@ -32,6 +32,7 @@ class TakeRequests(Leaf):
         self._recording = self.settings.record_from_start
         self._expired = False
         self._published = False
+        self._said: tuple[Mode, ActiveGoal | None, str] = (self._mode, None, "")
 
     def update(self) -> Status:
         """Write mode, goal and wishes; always SUCCESS."""
@@ -42,12 +43,13 @@ class TakeRequests(Leaf):
             self._switch(text)
         self._judge()
         gate = self.read("gate")
-        if gate is not STALE and gate.latched and ledger.open is not None:
+        latched = gate is not STALE and gate.latched
+        if latched and ledger.open is not None:
             ledger.preempt(now_s, "the emergency stop")
         for text in snapshot.operator.goal_requests:
             ledger.submit(text, now_s)
             self._expired = self._expired and ledger.open is None
-        if gate is not STALE and gate.latched and ledger.open is not None:
+        if latched and ledger.open is not None:
             ledger.fail(now_s, "the emergency stop is latched; reset it first")
         if self._mode is not Mode.MANUAL:
             ledger.activate(now_s)
@@ -68,8 +70,16 @@ class TakeRequests(Leaf):
         self.write("goal_expired", self._expired)
         self.write("recording_wanted", self._recording)
         if not self.feedback_message:
-            self.feedback_message = f"{self._mode.value}, " + (f"goal {active.id}: {active.words}" if active else "no goal")
+            self.feedback_message = self._words(active)
         return Status.SUCCESS
+
+    def _words(self, active: ActiveGoal | None) -> str:
+        """Say mode and goal, put into words anew only when one has changed."""
+        mode, goal, words = self._said
+        if mode is not self._mode or goal is not active or not words:
+            words = f"{self._mode.value}, " + (f"goal {active.id}: {active.words}" if active else "no goal")
+            self._said = (self._mode, active, words)
+        return words
 
     def _switch(self, text: str) -> None:
         """Change the mode; an unknown word changes nothing and is said."""
@@ -97,8 +107,10 @@ class TakeRequests(Leaf):
     def _judge(self) -> None:
         """Enter what the last tick found out about the sub-goal."""
         outcome = self.read("outcome")
+        if outcome is STALE:
+            return
         active = self._ledger.active
-        if outcome is STALE or active is None or outcome.key != active.key:
+        if active is None or outcome.key != active.key:
             return
         if outcome.failure:
             self._ledger.fail(self.now_s, outcome.failure)

@@ -43,6 +43,7 @@ class ConsultPolicy(Leaf):
         if goal.key != self._goal_key:
             policy.set_goal(goal.key, goal.subgoal.text)
             self._goal_key = goal.key
+            self.feedback_message = "no frame handed over yet"
         output = policy.poll()
         if output is not None:
             self.write("policy_output", output, output.received_s)
@@ -53,7 +54,7 @@ class ConsultPolicy(Leaf):
         fresh = frame is not STALE and frame.sequence != self._handed_sequence
         if fresh and policy.hand_frame(frame.sequence, frame.received_s, self._measured()):
             self._handed_sequence = frame.sequence
-        self.feedback_message = f"frame {self._handed_sequence} handed over"
+            self.feedback_message = f"frame {frame.sequence} handed over"
 
     def _measured(self) -> Twist:
         odometry = self.read("odometry")

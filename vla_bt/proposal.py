@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vla_bt.goals.ledger import Evidence
 from vla_bt.words import Source, Twist
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(NamedTuple):
     """A velocity one leaf of the drive branch proposes in this tick.
 
     Attributes

@@ -9,7 +9,7 @@ table ignores).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vla_bt.control.obstacles import Blocked
 from vla_bt.policy.port import PolicyOutput, PolicyStatus
@@ -20,8 +20,7 @@ STAMP_TOLERANCE_S = 0.5
 """How far the time between two frames may differ between their stamps and their receipts [s]: more than a busy machine delays."""
 
 
-@dataclass(frozen=True)
-class CameraWatch:
+class CameraWatch(NamedTuple):
     """What is remembered of the camera.
 
     Attributes
@@ -59,7 +58,7 @@ def camera_causes(
     if "camera" not in settings.required_inputs:
         return watch, {}
     if frame is None:
-        return replace(watch, seen_s=now_s), {"camera_stale": "no frame yet"}
+        return watch._replace(seen_s=now_s), {"camera_stale": "no frame yet"}
     age_s = now_s - frame.received_s
     unchanged_s = watch.unchanged_s
     if watch.frame is None or frame.signature != watch.frame.signature or not frame.signature:
@@ -172,7 +171,7 @@ def odometry_causes(odometry: Odometry | None, now_s: float, settings: TreeSetti
         return {}
     if odometry is None:
         return {"odometry_stale": "none yet"}
-    if not (math.isfinite(odometry.x + odometry.y + odometry.yaw) and odometry.twist.is_finite()):
+    if not math.isfinite(odometry.x + odometry.y + odometry.yaw + sum(odometry.twist)):
         return {"odometry_stale": "not finite"}
     age_s = now_s - odometry.received_s
     return {"odometry_stale": f"last {age_s:.2f} s ago"} if age_s > settings.odometry_timeout_s else {}

@@ -1,0 +1,227 @@
+"""What a tick of the tree costs without inference, beside a plain ``py_trees`` tick of the same shape.
+
+Promises: the tree is the real one with its real leaves, driving in mode vla towards a place; robot and policy answer from memory.
+Its twin has the same composites around leaves that only return a status: the very statuses the real leaves returned in the tick
+just before, so both walk the same path (checked after every tick). Ticks alternate between the two in one process, under one
+garbage collector, which looks at no more than a tree process's would.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from py_trees.behaviour import Behaviour
+from py_trees.common import Status
+from py_trees.composites import Composite, Parallel, Selector, Sequence
+from py_trees.trees import BehaviourTree
+
+from vla_bt.app.assemble import assemble
+from vla_bt.app.loop import Tree
+from vla_bt.bench.figures import Spread, spread
+from vla_bt.bench.memory_world import CRUISE, MemoryPolicy, MemoryRobot
+from vla_bt.control.causes import load_causes
+from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.memory.monitor import MemoryMonitor
+from vla_bt.resources import Resources
+from vla_bt.settings import GateSettings, TreeSettings
+from vla_bt.words import Source
+
+WARM_UP_TICKS = 100
+MAX_TICKS = 50_000
+"""So many fit into the longest time a goal may take."""
+
+
+class BenchError(RuntimeError):
+    """A measurement that would not mean what it says; the message is one line."""
+
+
+class _Plain(Behaviour):
+    """A leaf that does nothing but return a status."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.answer = Status.SUCCESS
+
+    def update(self) -> Status:
+        return self.answer
+
+
+class Twin:
+    """A plain tree of the same shape as another.
+
+    Parameters
+    ----------
+    root : Behaviour
+        The tree to copy: composites of py_trees over any leaves.
+    """
+
+    def __init__(self, root: Behaviour) -> None:
+        self.tree = BehaviourTree(_plain(root, {}))
+        originals, plains = list(root.iterate()), list(self.tree.root.iterate())
+        self._all = list(zip(originals, plains, strict=True))
+        self._leaves = [(original, plain) for original, plain in self._all if isinstance(plain, _Plain)]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes each of the two has."""
+        return len(self._all)
+
+    @property
+    def visited(self) -> int:
+        """How many nodes the last tick went through."""
+        return sum(original.status is not Status.INVALID for original, _ in self._all)
+
+    def learn(self) -> None:
+        """Take the statuses the original's leaves have now."""
+        for original, plain in self._leaves:
+            plain.answer = original.status
+
+    def check(self) -> None:
+        """Refuse a tick that went another way than the original's.
+
+        Raises
+        ------
+        BenchError
+            With the first node that differs.
+        """
+        for original, plain in self._all:
+            if original.status is not plain.status:
+                raise BenchError(
+                    f"the plain tree differs at '{original.name}': {plain.status.value}, not {original.status.value}"
+                )
+
+
+def _plain(node: Behaviour, kinds: dict[type[Behaviour], type[_Plain]]) -> Behaviour:
+    """Copy a tree. Each class of leaves gets a class of its own, as in any tree: Python runs one class faster than many."""
+    copy: Composite
+    if isinstance(node, Parallel):
+        copy = Parallel(node.name, policy=node.policy)
+    elif isinstance(node, Selector):
+        copy = Selector(node.name, memory=node.memory)
+    elif isinstance(node, Sequence):
+        copy = Sequence(node.name, memory=node.memory)
+    else:
+        kind = kinds.setdefault(type(node), type(f"Plain{type(node).__name__}", (_Plain,), {}))
+        return kind(node.name)
+    copy.add_children([_plain(child, kinds) for child in node.children])
+    return copy
+
+
+class Stopwatch:
+    """Times the body of a ``with``: by the clock, and in processor time of this thread, which others don't lengthen."""
+
+    def __init__(self) -> None:
+        self.wall_s: list[float] = []
+        self.cpu_s: list[float] = []
+
+    def __enter__(self) -> None:
+        self._began = (time.perf_counter(), time.thread_time())
+
+    def __exit__(self, *_: object) -> None:
+        cpu_s, wall_s = time.thread_time(), time.perf_counter()
+        self.wall_s.append(wall_s - self._began[0])
+        self.cpu_s.append(cpu_s - self._began[1])
+
+    def clear(self) -> None:
+        """Forget what was measured."""
+        self.wall_s.clear()
+        self.cpu_s.clear()
+
+
+class _Timed:
+    """A tree that times its ticks, for the loop that ticks it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.root = tree.root
+        self.watch = Stopwatch()
+
+    def tick(self) -> None:
+        with self.watch:
+            self._tree.tick()
+
+
+@dataclass(frozen=True)
+class TickCost:
+    """What was measured.
+
+    Attributes
+    ----------
+    nodes, visited : int
+        Nodes of the tree, and those a tick goes through.
+    tree, plain : Spread
+        Processor time of a tick of the real tree, and of its twin [s].
+    whole : Spread
+        The same of tree, composition of the request and its sending [s].
+    wall : Spread
+        ``whole`` by the clock: with whatever else ran on the machine [s].
+    """
+
+    nodes: int
+    visited: int
+    tree: Spread
+    plain: Spread
+    whole: Spread
+    wall: Spread
+
+    @property
+    def ratio(self) -> float:
+        """Median of the real tree's tick over its twin's."""
+        return self.tree.p50 / self.plain.p50
+
+
+def measure_tick(ticks: int) -> TickCost:
+    """Measure ``ticks`` ticks of each tree.
+
+    Raises
+    ------
+    BenchError
+        When the robot did not drive by its policy all the time, or the two trees went different ways.
+    """
+    settings = replace(TreeSettings(), goal_timeout_s=3600.0)
+    robot, policy = MemoryRobot(settings.tick_period_s), MemoryPolicy()
+    memory = MemoryMonitor(settings)
+    memory.sample()
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = EpisodeRecorder(Path(folder), settings.frame_period_s)
+        resources = Resources(settings, GateSettings(), robot, policy, recorder, memory, load_causes())
+        loop = assemble(robot, resources)
+        timed = _Timed(loop._tree)
+        loop._tree = timed
+        twin = Twin(timed.root)
+        robot.tell("vla", "go to the cup")
+        whole, plain = Stopwatch(), Stopwatch()
+        try:
+            gc.collect()
+            gc.freeze()
+            for count in range(WARM_UP_TICKS + ticks):
+                if count == WARM_UP_TICKS:
+                    for watch in (timed.watch, whole, plain):
+                        watch.clear()
+                robot.advance()
+                policy.advance(robot.now())
+                with whole:
+                    request = loop.tick()
+                twin.learn()
+                with plain:
+                    twin.tree.tick()
+                if count >= WARM_UP_TICKS:
+                    twin.check()
+                    if request.source is not Source.POLICY or request.twist != _driven():
+                        raise BenchError(f"tick {request.tick} was not driven by the policy but: {loop.words}")
+        finally:
+            gc.unfreeze()
+            recorder.close()
+    return TickCost(
+        twin.nodes, twin.visited, *(spread(watch.cpu_s) for watch in (timed.watch, plain, whole)), spread(whole.wall_s)
+    )
+
+
+def _driven() -> tuple[float, ...]:
+    import numpy as np
+
+    return tuple(float(value) for value in np.array(CRUISE, np.float32))
