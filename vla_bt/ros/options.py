@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 
 from vla_bt.settings import SimSettings
 from vla_bt.sim.scenes import SCENE_NAMES
@@ -37,6 +38,10 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 def ros_arguments(kind: type, options: argparse.Namespace) -> list[str]:
     """Return the options that were given as ROS arguments; they win over parameters in ``--ros-args``."""
-    names = [item.name for item in dataclasses.fields(kind)]
-    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
-    return ["--ros-args", *options.ros_args, *(word for name, value in given.items() for word in ("-p", f"{name}:={value}"))]
+    words: list[str] = []
+    for item in dataclasses.fields(kind):
+        value = getattr(options, item.name, None)
+        if value is not None:
+            # Quoted, so that a path with a colon stays one word of YAML.
+            words += ["-p", f"{item.name}:={json.dumps(value) if item.type == 'str' else value}"]
+    return ["--ros-args", *options.ros_args, *words]
