@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +57,8 @@ class Demo:
         ``runs/<time>``.
     seed : int
         Of the scene.
+    interrupted : Event
+        Set when a person ends the demo.
     """
 
     group: ProcessGroup
@@ -66,11 +66,11 @@ class Demo:
     view: DemoView
     folder: Path
     seed: int
+    interrupted: threading.Event
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     path: list[PathPoint] = field(default_factory=list)
     closest_m: float = math.inf
-    interrupted: bool = False
     _ring: FrameRingReader | None = None
     _truth: TruthReader | None = None
     _frames: list[tuple[float, int]] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Demo:
         """Let time pass while looking at everything; True when ``until`` came true in time (or there was none)."""
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            if self.interrupted:
+            if self.interrupted.is_set():
                 raise Interrupted
             dead = self.group.dead()
             if dead:
@@ -161,8 +161,8 @@ class Demo:
         self.watch(1.0)
 
     def _start_tree(self, policy: str, *parameters: str) -> None:
-        arguments = ["--ros-args", "-p", f"policy:={policy}", "-p", f"runs_directory:={self.folder}"]
-        for parameter in ("record_from_start:=true", *parameters):
+        arguments = ["--ros-args"]
+        for parameter in (f"policy:={policy}", f"runs_directory:={self.folder}", *parameters):
             arguments += ["-p", parameter]
         self.operator.snapshot = {}
         self.group.start("tree", arguments)
@@ -173,6 +173,9 @@ class Demo:
 
         if not self.watch(60.0, until=ready):
             raise DemoError(f"the tree or its policy is not ready after 60 s: {self.operator.snapshot.get('policy')}")
+        recording, words = self.operator.call("record", True)
+        if not recording:
+            raise DemoError(f"recording could not be started: {words}")
 
     def manual(self) -> None:
         """Drive by hand through the teleop topic, then fall silent."""
@@ -335,23 +338,3 @@ class Demo:
         text = json.dumps(summary, indent=2, default=str)
         (self.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         return ok
-
-
-@contextmanager
-def interruptible(demo: Demo) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into :class:`Interrupted` at the next look."""
-
-    def note(*_: object) -> None:
-        demo.interrupted = True
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def free_domain() -> int:
-    """Return a ROS domain of this run's own (1..100), from the process id."""
-    return 1 + os.getpid() % 100

@@ -90,11 +90,11 @@ class ProcessGroup:
         return "it left no log"
 
     def end(self, name: str) -> int | None:
-        """End a child by its pid: SIGINT, and SIGKILL if it does not go. Returns its exit code, None if it didn't run."""
+        """End a child by its pid: SIGTERM, and SIGKILL if it does not go. Returns its exit code, None if it didn't run."""
         child = self.children.pop(name, None)
         if child is None:
             return None
-        for number, patience_s in ((signal.SIGINT, PATIENCE_S), (signal.SIGCONT, 0.1), (signal.SIGKILL, PATIENCE_S)):
+        for number, patience_s in ((signal.SIGTERM, PATIENCE_S), (signal.SIGCONT, 0.1), (signal.SIGKILL, PATIENCE_S)):
             if child.poll() is not None:
                 break
             with contextlib.suppress(ProcessLookupError):

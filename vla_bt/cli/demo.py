@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo; returns the exit code."""
-    import os
+    interrupted = threading.Event()
+    # First of all: a Ctrl-C during the slow imports must not end them half-way.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: interrupted.set())
 
     from vla_bt.ros.environment import prepare
     from vla_bt.settings import SettingsError
@@ -49,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
-    from vla_bt.app.demo import Demo, DemoError, Interrupted, interruptible
+    from vla_bt.app.demo import Demo, DemoError, Interrupted
     from vla_bt.app.demo_view import DemoView
     from vla_bt.app.processes import ProcessGroup
     from vla_bt.ros.demo_operator import DemoOperator
@@ -65,24 +71,23 @@ def run(options: argparse.Namespace) -> int:
     operator = DemoOperator(node)
     group = ProcessGroup(directory, folder / "logs", int(os.environ["ROS_DOMAIN_ID"]))
     view = DemoView(live=sys.stdout.isatty() and not options.plain)
-    demo = Demo(group, operator, view, folder, options.seed)
+    demo = Demo(group, operator, view, folder, options.seed, interrupted)
     failure, code = "", 1
-    with interruptible(demo):
-        try:
-            with view:
-                demo.run()
-        except Interrupted:
-            failure, code = INTERRUPTED, 130
-        except DemoError as problem:
-            failure = str(problem)
-        finally:
-            codes = group.close()
-            operator.close()
-            node.destroy_node()
-            rclpy.try_shutdown()
-        if failure != INTERRUPTED:
-            demo.conclude(codes)
-        ok = demo.write_summary(failure)
+    try:
+        with view:
+            demo.run()
+    except Interrupted:
+        failure, code = INTERRUPTED, 130
+    except DemoError as problem:
+        failure = str(problem)
+    finally:
+        codes = group.close()
+        operator.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    if failure != INTERRUPTED:
+        demo.conclude(codes)
+    ok = demo.write_summary(failure)
     _print_summary(demo, failure, ok)
     return 0 if ok else code
 
