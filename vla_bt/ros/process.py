@@ -1,7 +1,7 @@
 """The ``main`` of the small nodes (bridge, camera, sim): start, spin, end.
 
-Promises: SIGINT, SIGTERM and SIGHUP end the node within a tenth of a second, after its own ``shutdown``; a user's mistake is one
-line and exit code 2, an exception is exit code 1 after the same ``shutdown``; an ending that hangs is cut off.
+Promises: SIGINT, SIGTERM and SIGHUP are heeded within a tenth of a second, the node's own ``shutdown`` first; a user's mistake is
+one line and exit code 2, an exception is exit code 1 after the same ``shutdown``; an ending that hangs is cut off.
 """
 
 from __future__ import annotations
