@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-DOMAIN = 1 + os.getpid() % 100
+DOMAIN = 1 + (os.getpid() + 50) % 100
 
 
 @pytest.fixture(scope="session")

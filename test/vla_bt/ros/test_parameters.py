@@ -1,5 +1,7 @@
 """Parameters are declared with meaning and range; what does not fit is refused with the reason, at start and later."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
