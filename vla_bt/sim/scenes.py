@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,7 +47,8 @@ class Variation:
 
     ``yaw_rad`` and ``start_m`` apply to the robot's start pose, ``box_yaw_rad``, ``box_m`` to each box, ``cup_m`` to the cup's
     sideways place, ``box_scale`` to the sizes; pitch is downward positive, ``fov_deg`` is the vertical field of view,
-    ``brightness`` scales all light, ``noise`` is the standard deviation of pixel noise in grey levels.
+    ``brightness`` scales all light, ``noise`` is the standard deviation of pixel noise in grey levels, ``blur`` that of a soft
+    focus in thousandths of the frame's width.
     """
 
     yaw_rad: Span = Span(-0.08, 0.08)
@@ -60,9 +61,21 @@ class Variation:
     fov_deg: Span = Span(48.0, 52.0)
     brightness: Span = Span(0.88, 1.08)
     noise: Span = Span(0.0, 0.0)
+    blur: Span = Span(0.0, 0.0)
 
 
 NOMINAL = Variation()
+
+HARD = Variation(
+    yaw_rad=Span(-0.6, 0.6),
+    cup_m=Span(-0.8, 0.8),
+    pitch_deg=Span(-2.0, 20.0),
+    fov_deg=Span(42.0, 60.0),
+    brightness=Span(0.35, 1.1),
+    noise=Span(0.0, 14.0),
+    blur=Span(0.0, 9.0),
+)
+"""All stresses of the picture and of the place together."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +123,17 @@ class Room:
 
 @dataclass(frozen=True)
 class CameraMount:
-    """The forward camera on the base: place in ``base_link`` [m], downward pitch [rad], vertical field of view [deg]."""
+    """The forward camera on the base: place in ``base_link`` [m], downward pitch [rad], vertical field of view [deg].
+
+    ``noise`` and ``blur`` as in :class:`Variation`.
+    """
 
     x: float
     z: float
     pitch: float
     fovy_deg: float
     noise: float
+    blur: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -215,6 +232,8 @@ def make_scene(
         noise=variation.noise.draw(rng),
     )
     light = Light(variation.brightness.draw(rng), float(rng.uniform(-1, 1)), float(rng.uniform(-math.pi, math.pi)))
+    floor_seed, wall_seed = int(rng.integers(0, 1 << 16)), int(rng.integers(0, 1 << 16))
+    camera = replace(camera, blur=variation.blur.draw(rng))
     article = "the boxes" if count == "2box" else "the box"
     return Scene(
         name=name,
@@ -230,8 +249,8 @@ def make_scene(
         room=room,
         camera=camera,
         light=light,
-        floor_seed=int(rng.integers(0, 1 << 16)),
-        wall_seed=int(rng.integers(0, 1 << 16)),
+        floor_seed=floor_seed,
+        wall_seed=wall_seed,
     )
 
 

@@ -12,6 +12,7 @@ import math
 import zlib
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,16 +106,22 @@ class SimWorld:
         self.first_contact: FirstContact | None = None
         self._model = mujoco.MjModel.from_xml_string(physics_xml(scene))
         self._data = mujoco.MjData(self._model)
-        self._data.qpos[:] = (scene.start.x, scene.start.y, scene.start.yaw)
-        mujoco.mj_forward(self._model, self._data)
         self._base = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_BODY, "base")
         self._pretty = pretty
         self._renderer: SceneRenderer | None = None
-        self._steps = 0
-        self._due_s = 0.0
-        self._command = ZERO
-        self._command_s = -math.inf
         self._push = np.zeros(6)
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to the start, as if fresh; a renderer that is set up stays."""
+        mujoco.mj_resetData(self._model, self._data)
+        start = self.scene.start
+        self._data.qpos[:] = (start.x, start.y, start.yaw)
+        mujoco.mj_forward(self._model, self._data)
+        self.first_contact = None
+        self._steps, self._due_s = 0, 0.0
+        self._command, self._command_s = ZERO, -math.inf
+        self._push[:] = 0.0
         self._push_until_s = -math.inf
         self._touching = False
 
@@ -280,6 +287,8 @@ class SimWorld:
         """
         seen_from = np.array(self.pose() if pose is None else pose)
         frame = self._ready_renderer().forward(seen_from, width, height)
+        if self.scene.camera.blur > 0.0:
+            frame = np.asarray(cv2.GaussianBlur(frame, (0, 0), max(0.05, 1e-3 * width * self.scene.camera.blur)))
         if self.scene.camera.noise > 0.0:
             rng = np.random.default_rng([self.scene.seed, zlib.crc32(seen_from.tobytes()), width, height])
             grain = rng.normal(0.0, self.scene.camera.noise, frame.shape)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vla_bt.sim import textures
 from vla_bt.sim.engine import EGL_PACKAGES
-from vla_bt.sim.scenes import Box, Cup, Pose, Scene, make_scene
+from vla_bt.sim.scenes import Box, Cup, Pose, Scene, Span, Variation, make_scene
 from vla_bt.sim.world import SimWorld
 from vla_bt.words import Twist
 
@@ -194,3 +194,17 @@ def test_frames_leave_nothing_behind_at_exit() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(36, 64, 3)"
     assert done.stderr == ""
+
+
+def test_blur_softens_the_picture_and_leaves_the_scene_alone() -> None:
+    sharp = make_scene("1box_vert_left", seed=2)
+    soft = make_scene("1box_vert_left", seed=2, variation=Variation(blur=Span(10.0, 10.0)))
+    assert dataclasses.replace(soft, camera=sharp.camera) == sharp
+    pictures = []
+    for scene in (sharp, soft):
+        world = SimWorld(scene)
+        pictures.append(world.render(128, 72).astype(float))
+        world.close()
+    edges = [np.abs(np.diff(picture, axis=1)).mean() for picture in pictures]
+    assert edges[1] < 0.8 * edges[0]
+    assert abs(pictures[0].mean() - pictures[1].mean()) < 1.0

@@ -195,3 +195,18 @@ def test_a_push_moves_the_robot_and_ends() -> None:
     truth = world.truth()
     assert truth.y > 0.1
     assert truth.twist.speed < 0.01
+
+
+def test_a_restarted_world_is_as_a_fresh_one() -> None:
+    scene = make_scene("2box_vert_left", seed=5)
+    fresh, used = SimWorld(scene), SimWorld(scene)
+    used.push(60.0, 20.0, 1.0, 1.0)
+    used.command(Twist(0.5, 0.1, 0.4))
+    used.advance(1.37)
+    used.restart()
+    for world in (fresh, used):
+        world.command(Twist(0.3, -0.1, 0.2))
+        world.advance(1.11)
+    assert used.pose() == fresh.pose()
+    assert used.time_s == fresh.time_s
+    assert used.first_contact is None

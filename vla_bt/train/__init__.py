@@ -1,0 +1,1 @@
+"""Teaching policies: practice episodes straight from the simulator, losses, rounds, checkpoints. Holds torch; knows no tree."""

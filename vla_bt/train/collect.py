@@ -1,0 +1,147 @@
+"""Collecting practice drives: worlds drawn from seeds, driven on both sides, written as shards.
+
+Promises: a shard depends on its job alone (settings, seed, weights), so a run that was interrupted goes on with the shards that
+are missing; a shard is there whole or not at all. Scenes, conditions and split come from the world's seed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Scene, make_scene
+from vla_bt.sim.world import SimWorld
+from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, hide_cup, practise
+
+_PERIODS_S = (0.1, 0.1, 0.15, 0.2)
+_LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
+ARRAYS = ("frames", "twist", "actions", "stop", "auxiliary", "known")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One world, driven on both sides.
+
+    Attributes
+    ----------
+    seed : int
+        Of the scene and of all that is drawn around it.
+    hard : bool
+        Hard conditions, pushes included; else nominal ones.
+    policy : str
+        Folder of the policy that drives; empty for the expert with noise.
+    width, height : int
+        Of the frames [px].
+    """
+
+    seed: int
+    hard: bool
+    policy: str
+    width: int
+    height: int
+
+
+def scene_of(seed: int, hard: bool) -> Scene:
+    """Draw a scene of any kind; the side in its name is meaningless."""
+    rng = np.random.default_rng([seed, 211])
+    options = [SCENE_NAMES, tuple(DISTANCES), tuple(POSITIONS), PATTERNS]
+    name, distance, position, pattern = (choices[int(rng.integers(len(choices)))] for choices in options)
+    return make_scene(name, distance, position, pattern, seed, HARD if hard else NOMINAL)
+
+
+def draw_pushes(rng: np.random.Generator) -> tuple[tuple[float, float, float, float, float], ...]:
+    """Draw some pushes in time."""
+    times = np.sort(rng.uniform(0.5, 10.0, int(rng.integers(0, 4))))
+    return tuple((float(t), *(float(v) for v in rng.normal(0.0, (70.0, 70.0, 3.0))), float(rng.uniform(0.1, 0.4))) for t in times)
+
+
+def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None) -> Iterator[tuple[str, int, Drive]]:
+    """Drive one world to both sides, or once without a told side; yields side, number of boxes and drive.
+
+    Parameters
+    ----------
+    make_driver : callable, optional
+        Makes the driver for a side and a number of boxes; default: the expert with noise.
+    """
+    rng = np.random.default_rng([job.seed, 223])
+    scene = scene_of(job.seed, job.hard)
+    hidden = bool(rng.random() < 0.05)
+    cup = (scene.cup.x, scene.cup.y)
+    world = SimWorld(hide_cup(scene) if hidden else scene)
+    sides = ("",) if rng.random() < 0.08 else ("left", "right")
+    for side in sides:
+        plan = Practice(
+            side,
+            frame_period_s=float(rng.choice(_PERIODS_S)),
+            latency_s=float(rng.choice(_LATENCIES_S)),
+            pushes=draw_pushes(rng) if job.hard else (),
+            cup_hidden=hidden,
+            limit_s=20.0,
+        )
+        driver = make_driver(side, len(scene.boxes)) if make_driver else NoisyExpert(np.random.default_rng(rng.integers(2**32)))
+        yield side, len(scene.boxes), practise(world, plan, driver, (job.width, job.height), cup)
+        world.restart()
+    world.close()
+
+
+def policy_driver(policy_folder: str, rng: np.random.Generator) -> Callable[[str, int], Driver]:
+    """Return what makes drivers of a saved policy, each told a sentence of its own."""
+    from vla_bt.policy.saved import load_policy
+    from vla_bt.train.sentences import draw_sentence
+
+    policy = load_policy(Path(policy_folder))
+
+    def make(side: str, boxes: int) -> Driver:
+        policy.reset(draw_sentence(rng, side, boxes))
+        return lambda frame, time_s, measured, label: policy.step(frame, time_s, measured)
+
+    return make
+
+
+def collect_shard(jobs: list[Job], path: Path) -> Path:
+    """Drive some worlds and write them as one file, unless it is there."""
+    if path.exists():
+        return path
+    import torch
+
+    torch.set_num_threads(1)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    lengths: list[int] = []
+    sides: list[str] = []
+    boxes: list[int] = []
+    make = policy_driver(jobs[0].policy, np.random.default_rng([jobs[0].seed, 227])) if jobs[0].policy else None
+    for job in jobs:
+        for side, count, drive in drives_of(job, make):
+            for name in ARRAYS:
+                columns[name].append(getattr(drive, name))
+            lengths.append(len(drive.stop))
+            sides.append(side)
+            boxes.append(count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    np.savez(fresh, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
+    fresh.rename(path)
+    return path
+
+
+def collect(jobs: list[Job], folder: Path, processes: int, shown: Callable[[int, int], None], shard: int = 10) -> list[Path]:
+    """Collect all jobs as shards of ``shard`` worlds in ``folder``; ``shown`` is told shards done and to do."""
+    parts = [(jobs[at : at + shard], folder / f"{at // shard:05d}.npz") for at in range(0, len(jobs), shard)]
+    paths = []
+    if processes == 1:
+        for count, (part, path) in enumerate(parts, start=1):
+            paths.append(collect_shard(part, path))
+            shown(count, len(parts))
+        return paths
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for count, path in enumerate(pool.map(collect_shard, *zip(*parts, strict=True)), start=1):
+            paths.append(path)
+            shown(count, len(parts))
+    return paths

@@ -1,0 +1,172 @@
+"""Collected drives in memory, and the batches a pass makes of them.
+
+Promises: batches depend on the drives and the generator alone; mirroring swaps left and right everywhere: picture, words,
+sideways and turning velocities, positions. Pictures are changed alike all along a sequence, but for the grain, which is new in
+each frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from vla_bt.train.collect import ARRAYS
+from vla_bt.train.sentences import draw_refusal, draw_sentence, mirrored
+from vla_bt.train.settings import TrainSettings
+
+_MIRROR_TWIST = np.array([1, -1, -1], np.float32)
+_MIRROR_PLACES = np.array([1, -1] * 5, np.float32)
+_LATE_START = 0.3
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One drive: arrays as in :class:`vla_bt.train.practice.Drive`, and where it was told to pass."""
+
+    frames: NDArray[np.uint8]
+    twist: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    stop: NDArray[np.float32]
+    auxiliary: NDArray[np.float32]
+    known: NDArray[np.float32]
+    side: str
+    boxes: int
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.stop)
+
+
+def load_sequences(paths: list[Path]) -> list[Sequence]:
+    """Read shards that :func:`vla_bt.train.collect.collect_shard` wrote."""
+    found: list[Sequence] = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as shard:
+            arrays = {name: shard[name] for name in ARRAYS}
+            ends = np.cumsum(shard["lengths"])
+            rows = zip(ends - shard["lengths"], ends, shard["sides"], shard["boxes"], strict=True)
+            found += [
+                Sequence(**{name: array[start:end] for name, array in arrays.items()}, side=str(side), boxes=int(boxes))
+                for start, end, side, boxes in rows
+            ]
+    return found
+
+
+@dataclass
+class Lesson:
+    """A drive as it is learned from once: sentence, mirrored or not, from which frame on."""
+
+    sequence: Sequence
+    sentence: str
+    flip: bool
+    refuse: bool
+    start: int
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.sequence) - self.start
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One window of several lessons, (batch, time, ...); ``mask`` is 0 where a lesson is over."""
+
+    sentences: list[str]
+    frames: Tensor
+    twist: Tensor
+    actions: Tensor
+    stop: Tensor
+    auxiliary: Tensor
+    known: Tensor
+    mask: Tensor
+    first: bool
+
+
+def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.random.Generator) -> list[list[Lesson]]:
+    """Turn all drives into lessons, in groups of about the same length."""
+    lessons = []
+    for index in rng.permutation(len(sequences)):
+        sequence = sequences[int(index)]
+        flip, refuse = bool(rng.random() < settings.mirror), bool(rng.random() < settings.refusals)
+        sentence = draw_refusal(rng, sequence.boxes) if refuse else draw_sentence(rng, sequence.side, sequence.boxes)
+        late = rng.random() < _LATE_START
+        start = int(rng.integers(0, max(1, int(0.6 * len(sequence))))) if late else 0
+        lessons.append(Lesson(sequence, mirrored(sentence) if flip else sentence, flip, refuse, start))
+    pool = 8 * settings.batch
+    groups = []
+    for at in range(0, len(lessons), pool):
+        part = sorted(lessons[at : at + pool], key=len)
+        groups += [part[first : first + settings.batch] for first in range(0, len(part), settings.batch)]
+    return [groups[int(index)] for index in rng.permutation(len(groups))]
+
+
+def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -> Iterator[Batch]:
+    """Yield the windows of a group of lessons, in order; ``rng`` changes the pictures, None leaves them as they are."""
+    looks = [_Look(rng) if rng is not None else None for _ in group]
+    sentences = [lesson.sentence for lesson in group]
+    for start in range(0, max(map(len, group)), window):
+        span = min(window, max(map(len, group)) - start)
+        parts = [_cut(lesson, start, span) for lesson in group]
+        stacked = {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in (*ARRAYS, "mask")}
+        frames = stacked.pop("frames").float()
+        for index, look in enumerate(looks):
+            if look is not None:
+                frames[index] = look(frames[index])
+        yield Batch(sentences=sentences, frames=frames, first=start == 0, **stacked)
+
+
+def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]]:
+    """Cut one window out of a lesson, filled up with its last frame."""
+    sequence = lesson.sequence
+    index = np.minimum(np.arange(lesson.start + start, lesson.start + start + span), len(sequence) - 1)
+    part = {name: getattr(sequence, name)[index] for name in ARRAYS}
+    part["mask"] = (np.arange(start, start + span) < len(lesson)).astype(np.float32)
+    if lesson.flip:
+        part["frames"] = part["frames"][:, :, ::-1]
+        part["twist"] = part["twist"] * _MIRROR_TWIST
+        part["actions"] = part["actions"] * _MIRROR_TWIST
+        part["auxiliary"] = part["auxiliary"] * _MIRROR_PLACES
+    if lesson.refuse:
+        part["actions"] = np.zeros_like(part["actions"])
+        part["stop"] = np.zeros_like(part["stop"])
+    return part
+
+
+class _Look:
+    """One way to change pictures: light, colour, softness, grain."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        gain = float(np.exp(rng.normal(0.0, 0.25))) if rng.random() < 0.8 else float(rng.uniform(0.3, 0.8))
+        self._gain = torch.tensor(gain * rng.normal(1.0, 0.08, 3), dtype=torch.float32)
+        self._offset = torch.tensor(rng.normal(0.0, 8.0) + rng.normal(0.0, 4.0, 3), dtype=torch.float32)
+        mixed = np.eye(3) + rng.normal(0.0, 0.08, (3, 3))
+        self._mix = torch.tensor(mixed, dtype=torch.float32) if rng.random() < 0.3 else None
+        self._softness = float(rng.uniform(0.1, 0.5)) if rng.random() < 0.3 else 0.0
+        self._grain = float(rng.uniform(2.0, 16.0)) if rng.random() < 0.4 else 0.0
+        self._rng = rng
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Change frames (time, height, width, 3) of 0..255."""
+        if self._mix is not None:
+            frames = frames @ self._mix
+        frames = frames * self._gain + self._offset
+        if self._softness:
+            planes = frames.permute(0, 3, 1, 2)
+            soft = functional.avg_pool2d(planes, 3, stride=1, padding=1, count_include_pad=False).permute(0, 2, 3, 1)
+            frames.lerp_(soft, 2 * self._softness)
+        if self._grain:
+            for frame in frames:
+                start = int(self._rng.integers(len(_GRAIN) - frame.numel()))
+                frame.add_(_GRAIN[start : start + frame.numel()].view(frame.shape), alpha=self._grain)
+        return frames.clamp_(0.0, 255.0)
+
+
+# Drawn once: new grain for each frame would take a third of the time that learning takes.
+_GRAIN = torch.randn(1 << 21, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,124 @@
+"""The network while it learns: auxiliary heads, losses, steps, averaged weights.
+
+Promises: what is trained is the very network that drives, unrolled; the auxiliary heads are no part of it and are left behind at
+export. Labels beyond the declared range of actions are cut to it, as the policy's own actions are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vla_bt.policy.config import PolicyConfig
+from vla_bt.policy.encoders import tokenizers_for
+from vla_bt.policy.network import PolicyNetwork, State
+from vla_bt.policy.runtime import NetworkPolicy
+from vla_bt.train.data import Batch
+from vla_bt.train.practice import AUXILIARY
+from vla_bt.train.settings import TrainSettings
+
+_WARM_UP = 0.05
+_LAST_RATE = 0.03
+_CLIP = 1.0
+
+
+class Learner:
+    """A network, its auxiliary heads and their optimiser."""
+
+    def __init__(self, config: PolicyConfig, settings: TrainSettings) -> None:
+        self.settings = settings
+        self.tokenizers = tokenizers_for(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.network = PolicyNetwork(config, self.tokenizers).to(memory_format=torch.channels_last)
+            width = self.network.memory.width
+            self.auxiliary = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, AUXILIARY))
+        self.averaged = copy.deepcopy(self.network)
+        self._modules = nn.ModuleList([self.network, self.auxiliary])
+        self.optimiser = torch.optim.AdamW(
+            self._modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.steps = 0
+        self._state: State = ()
+
+    def rate(self, share: float, peak: float) -> float:
+        """Return the learning rate at a share (0..1) of a round: a short rise, then a cosine down."""
+        if share < _WARM_UP:
+            return peak * share / _WARM_UP
+        down = (share - _WARM_UP) / (1 - _WARM_UP)
+        return peak * (_LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * down)))
+
+    def learn(self, batch: Batch, rate: float) -> dict[str, float]:
+        """Take one step on one window; the memory goes on from the window before, unless it is the first."""
+        self._modules.train()
+        losses = self._losses(self.network, batch)
+        total = (
+            losses["action"] + self.settings.stop_weight * losses["stop"] + self.settings.auxiliary_weight * losses["auxiliary"]
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self._modules.parameters(), _CLIP)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.steps += 1
+        self._average()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _losses(self, network: PolicyNetwork, batch: Batch) -> dict[str, Tensor]:
+        if batch.first:
+            self._state = ()
+        views = batch.frames.permute(0, 1, 4, 2, 3)[:, :, None]
+        fast = torch.autocast("cpu", torch.bfloat16) if network.config.cnn else contextlib.nullcontext()
+        with fast:
+            text = network.encoders.text({name: coder.encode(batch.sentences) for name, coder in self.tokenizers.items()})
+            out = network(views, text, batch.twist, self._state)
+            places = self.auxiliary(out.memory)
+        self._state = tuple(part.detach() for part in out.state)
+        scale = network.head.scale
+        wanted = (batch.actions[..., : len(scale)] / scale).clamp(-1.0, 1.0)
+        mask, many = batch.mask, batch.mask.sum().clamp(min=1.0)
+        action = functional.smooth_l1_loss(out.actions.float() / scale, wanted, reduction="none", beta=0.1).mean((-1, -2))
+        losses = {"action": (action * mask).sum() / many, "stop": torch.zeros(()), "auxiliary": torch.zeros(())}
+        if out.stop_logit is not None:
+            stop = functional.binary_cross_entropy_with_logits(out.stop_logit.float(), batch.stop, reduction="none")
+            losses["stop"] = (stop * mask).sum() / many
+        known = batch.known * mask[..., None]
+        away = functional.smooth_l1_loss(places.float(), batch.auxiliary.clamp(-4.0, 4.0), reduction="none", beta=0.1)
+        losses["auxiliary"] = (away * known).sum() / known.sum().clamp(min=1.0)
+        return losses
+
+    def _average(self) -> None:
+        decay = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for kept, new in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+
+    def policy(self, label: str) -> NetworkPolicy:
+        """Return the policy of the averaged weights."""
+        network = copy.deepcopy(self.averaged).to(memory_format=torch.contiguous_format)
+        return NetworkPolicy(network, self.tokenizers, label)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to go on."""
+        return {
+            "network": self.network.state_dict(),
+            "auxiliary": self.auxiliary.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["network"])
+        self.auxiliary.load_state_dict(state["auxiliary"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps = state["steps"]

@@ -1,0 +1,241 @@
+"""One practice drive in the simulator: what the network would have seen, and what the expert would have done there.
+
+Promises: deterministic for its arguments; frames are rendered only at the size the policy takes; whoever drives, the labels come
+from the expert alone, without noise, from the state the robot was really in; requests pass through the gate's rule and take
+effect after a latency, as on the robot. Between a request and the gate stands no tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.control.gate import GateRule
+from vla_bt.policy.expert import CHUNK, PERIOD_S, ExpertPolicy
+from vla_bt.policy.port import PolicyStep
+from vla_bt.port import Request
+from vla_bt.settings import GateSettings
+from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
+from vla_bt.sim.scenes import Scene
+from vla_bt.sim.truth import BoxTruth, Truth
+from vla_bt.sim.world import SimWorld
+from vla_bt.words import ZERO, Source, Twist
+
+TICK_S = 0.05
+AUXILIARY = 10
+"""Cup, then nearest and farthest corner of the first and of the second box: x and y of each in ``base_link`` [m]."""
+
+_SURE_M, _UNSURE_M = 0.345, 0.385
+_STAYS_S = 0.8
+
+Driver = Callable[[NDArray[np.uint8], float, Twist, PolicyStep], PolicyStep]
+
+
+@dataclass(frozen=True)
+class Practice:
+    """How one drive goes.
+
+    Attributes
+    ----------
+    side : str
+        ``left``, ``right`` or empty: where the expert passes.
+    frame_period_s, latency_s : float
+        Between frames, and from a frame to its action [s]; whole ticks of :data:`TICK_S`.
+    limit_s : float
+        The drive ends then at the latest [s].
+    pushes : tuple of (time, force_x, force_y, torque, duration)
+        From outside [s, N, N, N m, s].
+    cup_hidden : bool
+        The cup is not there: the way leads to where it would be, but there is nothing to claim.
+    """
+
+    side: str
+    frame_period_s: float = 0.1
+    latency_s: float = 0.1
+    limit_s: float = 25.0
+    pushes: tuple[tuple[float, float, float, float, float], ...] = ()
+    cup_hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What came of it: one entry for each frame.
+
+    Attributes
+    ----------
+    frames : ndarray of uint8, shape (n, height, width, 3)
+    twist, actions, stop, auxiliary, known : ndarray of float32
+        Measured velocity (n, 3); the expert's chunk (n, CHUNK, 3); whether to claim arrival (n,), 0..1; positions
+        (n, AUXILIARY) and which of them there are (n, AUXILIARY).
+    reached, contact, side_as_told, claimed : bool
+        Judged by the truth: stands at the cup having claimed it; touched something; passed all boxes as told; claimed at all.
+    """
+
+    frames: NDArray[np.uint8]
+    twist: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    stop: NDArray[np.float32]
+    auxiliary: NDArray[np.float32]
+    known: NDArray[np.float32]
+    reached: bool
+    contact: bool
+    side_as_told: bool
+    claimed: bool
+    cup_distance_m: float
+
+    @property
+    def ok(self) -> bool:
+        """All of it held."""
+        return self.reached and not self.contact and self.side_as_told
+
+
+def hide_cup(scene: Scene) -> Scene:
+    """Put the cup behind the wall."""
+    return replace(scene, cup=replace(scene.cup, x=scene.room.x_max + 3.0))
+
+
+def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, int], cup: tuple[float, float]) -> Drive:
+    """Drive once, from where the world stands.
+
+    Parameters
+    ----------
+    world : SimWorld
+        A fresh one.
+    plan : Practice
+    driver : callable
+        Returns what is done, given frame, time, measured velocity and the expert's step.
+    size : (width, height)
+        Of the frames [px].
+    cup : (x, y)
+        Where the expert drives to [m].
+    """
+
+    def truth() -> Truth:
+        return replace(world.truth(), cup_x=cup[0], cup_y=cup[1])
+
+    expert = ExpertPolicy(truth)
+    expert.reset(plan.side)
+    gate_settings = GateSettings()
+    gate = GateRule(gate_settings)
+    frames, rows = [], []
+    waiting: list[tuple[float, float, PolicyStep]] = []
+    newest: tuple[float, PolicyStep] | None = None
+    pushes = list(plan.pushes)
+    next_frame_s = there_s = standing_s = 0.0
+    claimed = False
+    track = []
+    while world.time_s < plan.limit_s:
+        now = world.time_s
+        seen = truth()
+        track.append((seen.x, seen.y))
+        while pushes and pushes[0][0] <= now:
+            world.push(*pushes.pop(0)[1:])
+        if now >= next_frame_s - 1e-9:
+            next_frame_s += plan.frame_period_s
+            frame = world.render(*size)
+            label = expert.step(None, now, seen.twist)
+            frames.append(frame)
+            rows.append(_row(seen, label, plan.cup_hidden))
+            waiting.append((now + plan.latency_s, now, driver(frame, now, seen.twist, label)))
+        while waiting and waiting[0][0] <= now + 1e-9:
+            newest = waiting.pop(0)[1:]
+        action, stops = _action(newest, now)
+        claimed = claimed or stops
+        gate.receive(Request(action, Source.POLICY, tick=len(track)), now)
+        while world.time_s < now + TICK_S - 1e-9:
+            world.command(gate.step(world.time_s))
+            world.advance(min(gate_settings.period_s, now + TICK_S - world.time_s))
+        distance = math.hypot(cup[0] - seen.x, cup[1] - seen.y)
+        there_s = there_s + TICK_S if distance < _SURE_M + 0.03 else 0.0
+        still = seen.twist.speed < 0.01 and abs(seen.twist.angular_z) < 0.02
+        standing_s = standing_s + TICK_S if stops and still else 0.0
+        if world.first_contact is not None or there_s > 2.5 or standing_s > _STAYS_S:
+            break
+    last = world.truth()
+    distance = math.hypot(last.cup_x - last.x, last.cup_y - last.y)
+    sides = [side_passed(track, box) for box in last.boxes]
+    twist, actions, stop, auxiliary, known = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    return Drive(
+        frames=np.array(frames),
+        twist=twist,
+        actions=actions,
+        stop=stop,
+        auxiliary=auxiliary,
+        known=known,
+        reached=standing_s > 0.25 and distance <= GOAL_RADIUS_M,
+        contact=world.first_contact is not None,
+        side_as_told=not plan.side or all(side == plan.side for side in sides),
+        claimed=standing_s > 0.25,
+        cup_distance_m=distance,
+    )
+
+
+def _action(newest: tuple[float, PolicyStep] | None, now: float) -> tuple[Twist, bool]:
+    """Return what to do now, and whether arrival is claimed."""
+    if newest is None:
+        return ZERO, False
+    made_s, step = newest
+    if step.stop_probability >= 0.5:
+        return ZERO, True
+    index = int((now - made_s) / step.action_period_s + 1e-9)
+    if not 0 <= index < len(step.actions):
+        return ZERO, False
+    return Twist(*(float(value) for value in step.actions[index])), False
+
+
+def _row(truth: Truth, label: PolicyStep, cup_hidden: bool) -> tuple[object, ...]:
+    """Return twist, actions, stop, auxiliary, known for one moment."""
+    cos, sin = math.cos(truth.yaw), math.sin(truth.yaw)
+
+    def local(x: float, y: float) -> tuple[float, float]:
+        east, north = x - truth.x, y - truth.y
+        return cos * east + sin * north, cos * north - sin * east
+
+    places = [*local(truth.cup_x, truth.cup_y)]
+    known = [0.0 if cup_hidden else 1.0] * 2
+    for box in truth.boxes[:2]:
+        corners = sorted((local(*corner) for corner in corners_of(box)), key=lambda place: math.hypot(*place))
+        places += [*corners[0], *corners[-1]]
+        known += [1.0] * 4
+    missing = AUXILIARY - len(places)
+    distance = math.hypot(truth.cup_x - truth.x, truth.cup_y - truth.y)
+    sure = 0.0 if cup_hidden else min(1.0, max(0.0, (_UNSURE_M - distance) / (_UNSURE_M - _SURE_M)))
+    return tuple(truth.twist), label.actions, sure, [*places, *[0.0] * missing], [*known, *[0.0] * missing]
+
+
+def corners_of(box: BoxTruth) -> list[tuple[float, float]]:
+    """Return the four corners of a box's footprint in the world [m]."""
+    cos, sin = math.cos(box.yaw), math.sin(box.yaw)
+    half = ((box.half_x, box.half_y), (-box.half_x, box.half_y), (-box.half_x, -box.half_y), (box.half_x, -box.half_y))
+    return [(box.x + cos * x - sin * y, box.y + sin * x + cos * y) for x, y in half]
+
+
+class NoisyExpert:
+    """Drives as the expert, now and then pulled aside for a while, so that there is something to recover from.
+
+    The pull is in proportion to the expert's speed: where it creeps up to the cup it would only be rammed.
+    """
+
+    def __init__(self, rng: np.random.Generator, rate_hz: float = 0.5) -> None:
+        self._rng, self._rate_hz = rng, rate_hz
+        self._pull = np.zeros(3, np.float32)
+        self._until_s, self._last_s = -1.0, 0.0
+
+    def __call__(self, frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
+        """Return the expert's step, disturbed."""
+        passed_s, self._last_s = time_s - self._last_s, time_s
+        if time_s >= self._until_s:
+            self._pull[:] = 0.0
+            if self._rng.random() < passed_s * self._rate_hz:
+                self._pull[:] = self._rng.normal(0.0, (0.2, 0.16, 0.6))
+                self._until_s = time_s + float(self._rng.uniform(0.3, 1.2))
+        speed = float(np.hypot(label.actions[0, 0], label.actions[0, 1]))
+        pull = self._pull * min(1.0, speed / 0.3)
+        return replace(label, actions=(label.actions + pull).astype(np.float32), stop_probability=0.0)
+
+
+assert (CHUNK, PERIOD_S) == (8, 0.1)
