@@ -1,7 +1,7 @@
 """One goal in lockstep: the whole tree drives the simulated robot until the goal is closed, and the truth judges the run.
 
-Promises: ``result`` depends on the arguments alone, bit for bit on one machine, and holds a digest of the trajectory and of every
-frame that was consumed; whatever the wall clock had a hand in stands under ``timing``. Exit is by the truth, not by claims.
+Promises: ``result`` depends on the arguments alone, bit for bit on one machine, and holds a digest of the trajectory and of the
+frames: those the policy consumed, and one small one a second. Whatever the wall clock had a hand in stands under ``timing``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ from vla_bt.sim.world import SimWorld
 from vla_bt.words import Source
 
 CLOSED = ("reached", "rejected", "preempted", "expired", "failed")
+WITNESS_TICKS = 20
+WITNESS_SIZE = (320, 180)
+"""Every so many ticks a frame of this size [px] goes into the digest, whether the policy looks or not."""
+
 SETTLE_S = 0.5
 """Simulated time after the goal is closed, to see the robot stand [s]."""
 
@@ -122,6 +126,8 @@ def drive(
     state = "told"
     while robot.now() < time_limit_s and robot.now() - closed_s < SETTLE_S:
         run.step()
+        if len(run.path) % WITNESS_TICKS == 0:
+            robot.render_frame(robot.newest_sequence, *WITNESS_SIZE)
         if robot.goal_lines and closed_s == math.inf:
             state = json.loads(robot.goal_lines[-1])["state"]
             if state in CLOSED:

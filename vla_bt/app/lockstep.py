@@ -199,6 +199,11 @@ class LockstepRobot:
         while len(self._exposures) > FRAMES_KEPT:
             self._exposures.popitem(last=False)
 
+    @property
+    def newest_sequence(self) -> int:
+        """Sequence of the newest frame, 0 before the first."""
+        return self._sequence
+
     def render_frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:
         """Render a recent frame at any size, as the world was at its exposure; None when it is gone."""
         exposure = self._exposures.get(sequence)

@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   vla-bt run --world ros --policy hybrid      the tree process of a robot (bridge, gate and camera run beside it)
 """
 
+MAX_TIME_S = 3600.0
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb."""
@@ -89,6 +91,10 @@ def _lockstep(options: argparse.Namespace) -> int:
     from vla_bt.sim.check import GOAL_RADIUS_M
     from vla_bt.sim.scenes import make_scene
 
+    if not 0.0 < options.time_limit <= MAX_TIME_S:
+        raise SettingsError(
+            f"--time-limit is {options.time_limit:g}; expected more than 0 and at most {MAX_TIME_S:g} simulated seconds"
+        )
     try:
         scene = make_scene(options.scene, options.distance, options.position, options.pattern, options.seed)
     except ValueError as error:
@@ -120,7 +126,9 @@ def _lockstep(options: argparse.Namespace) -> int:
             )
 
     try:
-        outcome = drive(lockstep, options.goal or scene.goal, options.mode or "vla", options.time_limit, progress)
+        outcome = drive(
+            lockstep, scene.goal if options.goal is None else options.goal, options.mode or "vla", options.time_limit, progress
+        )
         if options.picture is not None:
             from vla_bt.app.path_picture import draw_path
 
