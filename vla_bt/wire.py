@@ -159,6 +159,6 @@ def runtime_directory(name: str = "") -> Path:
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
     path = Path(override) if override else Path("/dev/shm") / f"vla_bt-{os.getuid()}-{name or domain}"
     path.mkdir(mode=0o700, parents=False, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
+    if path.stat().st_uid != os.getuid() or (path.is_symlink() and not override):
         raise PermissionError(f"{path} belongs to another user; set VLA_BT_RUNTIME_DIR to a directory of your own")
     return path
