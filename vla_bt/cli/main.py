@@ -20,7 +20,10 @@ VERBS = {
     "camera": "publish a camera, a video file or a folder of pictures",
     "teleop": "drive by keyboard",
     "goal": "give the robot a goal",
+    "policy": "look into weights, convert, shrink, measure and try policies",
     "tree": "draw the behaviour tree with no robot present",
+    "train": "teach a policy in the simulator",
+    "eval": "measure a policy in scripted scenarios",
     "bench": "measure ticks and stops",
     "doctor": "check this machine",
 }

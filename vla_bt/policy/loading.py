@@ -151,7 +151,7 @@ def _initialise(module: nn.Module) -> None:
         reset()
 
 
-def _rebuild_tables(module: nn.Module) -> None:
+def _rebuild_tables(module: Any) -> None:
     """Compute again what no file holds: sinusoids and numbered positions."""
     for key, buffer in list(module.named_buffers(recurse=False)):
         if not buffer.is_meta:

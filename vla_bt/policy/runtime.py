@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from vla_bt.policy.network import PolicyNetwork, State
 from vla_bt.policy.port import PolicyInfo, PolicyStep
 from vla_bt.policy.preprocess import views_of
 from vla_bt.policy.tokenizer import GoalTokenizer
+from vla_bt.settings import SettingsError
 from vla_bt.words import ZERO, Twist
 
 _CACHED_GOALS = 64
@@ -73,6 +75,7 @@ class NetworkPolicy:
         self._text_cache_hit = False
         self._state: State = ()
         self._last_time_s: float | None = None
+        self.eight_bit = False  # large layers hold 8-bit weights
         self.state_resets = 0  # memories started anew because of a gap or of non-finite numbers
 
     @classmethod
@@ -110,6 +113,12 @@ class NetworkPolicy:
         self._cache.move_to_end(key)
         self._text = found
 
+    def text_features(self) -> TextFeatures:
+        """Return the current goal's encoded text."""
+        if self._text is None:
+            raise ValueError(f"policy {self.info.name} was given a frame before a goal")
+        return self._text
+
     def tokens(self, goal: str) -> Tokens:
         """Turn a goal into what the text encoders take."""
         device = self.network.device
@@ -123,8 +132,7 @@ class NetworkPolicy:
         """
         if frame is None:
             raise ValueError(f"policy {self.info.name} needs a frame")
-        if self._text is None:
-            raise ValueError(f"policy {self.info.name} was given a frame before a goal")
+        text = self.text_features()
         started = time.perf_counter()
         if self._last_time_s is not None and not 0.0 <= time_s - self._last_time_s <= self.config.temporal.reset_gap_s:
             self._state = ()
@@ -133,7 +141,7 @@ class NetworkPolicy:
         with torch.inference_mode():
             views = self.uploaded(views_of(frame, self.config)[None, None])
             twist = self.uploaded(torch.tensor([[measured]], dtype=torch.float32))
-            out = self.network(views, self._text, twist, self._state)
+            out = self.network(views, text, twist, self._state)
             self._state = out.state
             claim = out.actions.new_zeros(1) if out.stop_logit is None else torch.sigmoid(out.stop_logit[0])
             # One copy back, which is also the one place where a GPU is waited for.
@@ -155,6 +163,23 @@ class NetworkPolicy:
             self._state = ()
             self.state_resets += 1
         return step
+
+    def to(self, device: str) -> NetworkPolicy:
+        """Move to ``cpu`` or ``cuda``; returns itself.
+
+        Raises
+        ------
+        SettingsError
+            When there is no such device.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("no CUDA device is here; use --device cpu")
+        try:
+            self.network.to(device)
+        except RuntimeError as error:
+            raise SettingsError(f"device {device}: {' '.join(str(error).split())[:200]}") from None
+        self.forget()
+        return self
 
     def uploaded(self, tensor: Tensor) -> Tensor:
         """Bring a tensor to where the network computes, without waiting for it."""
@@ -204,6 +229,12 @@ class NetworkPolicy:
         if encoders.clip is not None and "clip" in self.tokenizers:
             parts += [encoders.clip.text_model, encoders.clip.text_projection]
         return tuple((id(weight), weight._version) for part in parts if part is not None for weight in part.parameters())
+
+
+def set_threads(count: int) -> None:
+    """Use so many CPU threads."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
 
 
 def _three_wide(actions: NDArray[np.float32]) -> NDArray[np.float32]:

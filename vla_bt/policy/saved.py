@@ -1,7 +1,7 @@
 """A policy as a folder: ``model.safetensors``, ``config.json`` and its tokenizers; nothing in it is ever executed.
 
 Promises: what was saved is loaded bit for bit, mapped and not copied, with no download and no look at the folders the encoders
-came from (a slim folder's base aside); a folder is there whole or not at all; anything missing, damaged or not fitting is one line.
+came from (a slim folder's base aside); a folder is there whole or not at all; what does not fit is one line.
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ def shrink(policy: NetworkPolicy, how: Shrink) -> NetworkPolicy:
         _shorten_text(policy, how.text_tokens)
     if how.precision == "int8":
         quantise(network)
+        policy.eight_bit = True
     elif how.precision:
         network.to(DTYPES[how.precision])
     policy.forget()
@@ -98,15 +99,15 @@ def keep_layers(network: PolicyNetwork, keep: int) -> None:
         vision.layers, text.layers = _picked(vision.layers, keep), _picked(text.layers, keep)
         sizes = encoders.kosmos.config
         sizes.vision_config.num_hidden_layers, sizes.text_config.layers = len(vision.layers), len(text.layers)
-        parts = {"vision": _with(config.kosmos.vision, vision.layers), "text": _with(config.kosmos.text, text.layers)}
-        config = replace(config, kosmos=replace(config.kosmos, **parts))
+        towers = _with(config.kosmos.vision, vision.layers), _with(config.kosmos.text, text.layers)
+        config = replace(config, kosmos=replace(config.kosmos, vision=towers[0], text=towers[1]))
     if encoders.clip is not None and config.clip is not None:
         vision, text = encoders.clip.vision_model.encoder, encoders.clip.text_model.encoder
         vision.layers, text.layers = _picked(vision.layers, keep), _picked(text.layers, keep)
         sizes = encoders.clip.config
         sizes.vision_config.num_hidden_layers, sizes.text_config.num_hidden_layers = len(vision.layers), len(text.layers)
-        parts = {"vision": _with(config.clip.vision, vision.layers), "text": _with(config.clip.text, text.layers)}
-        config = replace(config, clip=replace(config.clip, **parts))
+        towers = _with(config.clip.vision, vision.layers), _with(config.clip.text, text.layers)
+        config = replace(config, clip=replace(config.clip, vision=towers[0], text=towers[1]))
     network.config = config
 
 
@@ -169,14 +170,31 @@ class EightBitLinear(nn.Module):
 
 def held_bytes(network: nn.Module) -> int:
     """Return how many bytes the network's weights and tables take, 8-bit ones included."""
-    total = sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])
-    for module in network.modules():
-        if isinstance(module, torch.ao.nn.quantized.dynamic.Linear):
-            bias = module.bias()
-            total += module.weight().numel() + (0 if bias is None else bias.nbytes)
-        elif isinstance(module, torch.ao.nn.quantized.dynamic.modules.rnn.RNNBase):
-            gates = {"LSTM": 4, "GRU": 3}[module.mode]
-            for layer in range(module.num_layers):
-                inputs = module.input_size if layer == 0 else module.hidden_size
-                total += gates * module.hidden_size * (inputs + module.hidden_size + 2 * 4)
-    return total
+    return sum(module_bytes(module) for module in network.modules())
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Return the bytes of a module's own weights and tables, not of the modules inside it."""
+    tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    weights, others = _eight_bit(module)
+    return sum(tensor.nbytes for tensor in tensors) + weights + 4 * others
+
+
+def module_numbers(module: nn.Module) -> int:
+    """Return how many numbers a module's own weights are, not counting the modules inside it."""
+    weights, others = _eight_bit(module)
+    scaled = [module.weight] if isinstance(module, EightBitLinear) else []
+    return sum(tensor.numel() for tensor in [*module.parameters(recurse=False), *scaled]) + weights + others
+
+
+def _eight_bit(module: nn.Module) -> tuple[int, int]:
+    """Return how many 8-bit numbers and 32-bit numbers one of torch's quantised layers holds out of sight."""
+    dynamic = torch.ao.nn.quantized.dynamic
+    if isinstance(module, dynamic.Linear):
+        bias = module.bias()
+        return module.weight().numel(), 0 if bias is None else bias.numel()
+    if isinstance(module, dynamic.modules.rnn.RNNBase):
+        rows = {"LSTM": 4, "GRU": 3}[module.mode] * module.hidden_size
+        inputs = [module.input_size, *[module.hidden_size] * (module.num_layers - 1)]
+        return sum(rows * (width + module.hidden_size) for width in inputs), 2 * rows * module.num_layers
+    return 0, 0

@@ -1,0 +1,74 @@
+"""``vla-bt policy bench``: how long a step takes, where, and how far from this machine's own bound.
+
+    vla-bt policy bench small --versus naive
+    vla-bt policy bench my_policy@int8 --repeats 20 --json
+
+Promises: exit code 0 only if the measurement is possible (no median below the bound) and every limit that was set is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from vla_bt.settings import SettingsError
+
+if TYPE_CHECKING:
+    from vla_bt.policy.runtime import NetworkPolicy
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb to the group ``policy``."""
+    from vla_bt.cli.policy import add_policy_options
+
+    parser = verbs.add_parser(
+        "bench",
+        help="measure a step, its parts, and the distance from this machine's bound",
+        description="Measure a step, its parts, and the distance from what this machine's memory and arithmetic allow.",
+    )
+    parser.add_argument(
+        "target", metavar="POLICY", nargs="?", default="", help="preset, policy's folder, or weight file with --policy"
+    )
+    parser.add_argument("--preset", default="", metavar="NAME", help="the same as POLICY")
+    parser.add_argument("--versus", choices=("naive",), help="compare with the document's own forward, rung by rung")
+    parser.add_argument("--in", dest="precisions", default="bf16,int8", metavar="LIST", help="further rungs (default bf16,int8)")
+    parser.add_argument("--repeats", type=int, default=50, metavar="N", help="timed steps (default 50)")
+    parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="steps before, not counted (default 5)")
+    parser.add_argument("--goal", default="go around the box on the left to the cup", help="goal to pursue")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    parser.add_argument("--p99-ms", type=float, default=0.0, metavar="MS", help="fail if a step's p99 is above this")
+    add_policy_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure; returns the exit code."""
+    from vla_bt.cli.policy import said_config
+    from vla_bt.policy.bench import as_dict, as_text, bench, percentiles, versus_naive
+    from vla_bt.policy.factory import make_network_policy
+    from vla_bt.policy.runtime import set_threads
+
+    target = options.target or options.preset
+    if not target or (options.target and options.preset):
+        raise SettingsError("say which policy: vla-bt policy bench small")
+    if options.repeats < 1 or options.warm_up < 0:
+        raise SettingsError(f"--repeats {options.repeats} --warm-up {options.warm_up}: at least 1 and 0 are needed")
+    if options.threads:
+        set_threads(options.threads)
+    config = said_config(options)
+
+    def make(how: str) -> NetworkPolicy:
+        return make_network_policy(target, how=how, config=config).to(options.device)
+
+    policy = make("")
+    result = bench(policy, options.goal, options.repeats, options.warm_up)
+    del policy
+    if options.versus:
+        precisions = tuple(filter(None, options.precisions.split(",")))
+        result.rungs = versus_naive(make, options.goal, options.repeats, precisions)
+    print(json.dumps(as_dict(result), indent=2) if options.json else as_text(result))
+    kept = not options.p99_ms or percentiles(result.steps)["p99"] <= options.p99_ms
+    return 0 if result.possible and kept else 1
