@@ -32,6 +32,8 @@ setup(
         ("share/vla_bt/launch", glob("launch/*.launch.py")),
         ("share/vla_bt/config", glob("config/*.yaml") + glob("config/*.xml")),
         ("share/vla_bt/config/policies", glob("config/policies/*.yaml")),
+        ("share/vla_bt/config/scenarios", glob("config/scenarios/*.yaml")),
+        ("share/vla_bt/config/train", glob("config/train/*.yaml")),
     ],
     install_requires=[
         "py_trees>=2.3,<3",

@@ -25,6 +25,7 @@ LAYERS = {
     "vla_bt.bench": TOP,
     "vla_bt.cli": TOP,
     "vla_bt.dashboard": TOP,
+    "vla_bt.eval": TOP,
     "vla_bt.ros": TOP,
 }
 LAYER_NAMES = {ENGINE: "the engine", BEHAVIOURS: "behaviours", TREES: "trees", TOP: "an application"}

@@ -1,0 +1,70 @@
+"""Checkpoints and logs that survive a crash at any moment.
+
+Promises: a file is there whole or not at all; nothing in a checkpoint is ever executed; a damaged one is one clear line.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vla_bt.settings import SettingsError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Replace a checkpoint at once."""
+    fresh = path.with_suffix(".tmp")
+    with fresh.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint, None when there is none.
+
+    Raises
+    ------
+    SettingsError
+        When there is one that can't be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise SettingsError(f"{path}: not a checkpoint: {' '.join(str(error).split())[:200]}; remove it to start anew") from None
+    return state
+
+
+class Log:
+    """A CSV file that grows by a row; rows from ``keep`` on, of a run that was interrupted, are dropped at the start."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], keep: int) -> None:
+        self.path, self._columns = path, columns
+        rows = self.rows()[:keep]
+        fresh = path.with_suffix(".tmp")
+        with fresh.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        fresh.rename(path)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row."""
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return all rows there are."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))

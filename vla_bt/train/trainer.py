@@ -1,0 +1,221 @@
+"""A whole training run: rounds of collecting, learning and trying out, in one folder.
+
+Promises: interrupted at any moment and started again, it goes on from its last finished pass and ends with the same weights as
+if it had not been (one thread, one machine); the policy it hands over is the one of the round that drove best, not the last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla_bt.policy.config import load_preset
+from vla_bt.policy.saved import load_policy, save_policy
+from vla_bt.settings import SettingsError
+from vla_bt.train.checkpoint import Log, load_checkpoint, save_checkpoint
+from vla_bt.train.collect import Job, collect
+from vla_bt.train.data import Sequence, draw_lessons, load_sequences, windows
+from vla_bt.train.learner import Learner
+from vla_bt.train.metrics import table
+from vla_bt.train.settings import TRAIN_SEEDS, VALIDATION_SEEDS, TrainSettings
+from vla_bt.train.trials import Trial, try_all
+
+COLUMNS = ("round", "epoch", "steps", "frames", "rate", "action", "stop", "auxiliary", "seconds")
+_VALIDATION_WORLDS = 20
+_LATER_PEAK = 0.5
+_ROUND_SEEDS = 100_000
+
+Say = Callable[[str], None]
+
+
+class Trainer:
+    """One run in one folder.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    folder : Path
+        Holds everything; a folder of other settings is refused.
+    say : callable
+        Is told, in a line each, what goes on.
+    """
+
+    def __init__(self, settings: TrainSettings, folder: Path, say: Say) -> None:
+        self.settings, self.folder, self._say = settings, folder, say
+        self.config = load_preset(settings.policy)
+        if self.config.head.chunk != 8 or self.config.head.period_s != 0.1 or self.config.head.action_dim != 3:
+            raise SettingsError(
+                f"policy {settings.policy}: the expert teaches chunks of 8 x 0.1 s with turning; head says otherwise"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._claim()
+        torch.set_num_threads(settings.threads)
+        self._learner = Learner(self.config, settings)
+        self._done = (0, 0)  # rounds and passes of the current round that are behind us
+        state = load_checkpoint(folder / "checkpoint.pt")
+        if state is not None:
+            self._learner.restore(state["learner"])
+            self._done = (state["round"], state["epoch"])
+            say(f"goes on after round {self._done[0]}, pass {self._done[1]}")
+        first = state["rows"] if state is not None else 0
+        self._log = Log(folder / "log.csv", COLUMNS, first)
+
+    def _claim(self) -> None:
+        path, mine = self.folder / "settings.json", dataclasses.asdict(self.settings)
+        if path.exists():
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+            # How many processes share the work does not change what comes of it.
+            if any(theirs.get(name) != value for name, value in mine.items() if name not in ("jobs", "label")):
+                raise SettingsError(f"{self.folder}: holds a run with other settings; choose another --out or remove it")
+        path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+
+    def run(self) -> dict[str, Any]:
+        """Run what is left of it; returns the card's figures."""
+        started = time.perf_counter()
+        sequences: list[Sequence] = []
+        for number in range(self.settings.dagger_rounds + 1):
+            sequences += load_sequences(self._collect(number))
+            if number < self._done[0]:
+                continue
+            self._learn(number, sequences)
+            self._finish(number)
+        best = self._choose()
+        policy = load_policy(self.folder / f"round-{best['round']}")
+        shutil.rmtree(self.folder / "best", ignore_errors=True)
+        save_policy(policy, self.folder / "best", self.settings.label)
+        self._say("measuring the chosen policy on validation drives")
+        test = load_sequences(self._collect_validation())
+        figures = {
+            "policy": self.settings.policy,
+            "settings": dataclasses.asdict(self.settings),
+            "drives": len(sequences),
+            "frames": sum(map(len, sequences)),
+            "parameters": sum(weight.numel() for weight in policy.network.parameters()),
+            "rounds": [json.loads(path.read_text()) for path in sorted(self.folder.glob("round-*.json"))],
+            "chosen_round": best["round"],
+            "validation": table(policy, sequences, test),
+            "seconds_of_this_call": round(time.perf_counter() - started),
+        }
+        (self.folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        return figures
+
+    # ------------------------------------------------------------------ the parts of a round
+
+    def _jobs(self, number: int) -> list[Job]:
+        settings, image = self.settings, self.config.image
+        count = settings.dagger_worlds if number else settings.worlds
+        first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * (settings.seed % 10)
+        driver = str(self.folder / f"round-{number - 1}") if number else ""
+        hard = np.random.default_rng([settings.seed, number, 239]).random(count) < settings.hard_share
+        return [Job(first + i, bool(hard[i]), driver, image.frame_width, image.frame_height) for i in range(count)]
+
+    def _collect(self, number: int) -> list[Path]:
+        jobs = self._jobs(number)
+        who = f"the policy of round {number - 1}" if number else "the expert, disturbed"
+        self._say(f"round {number}: {len(jobs)} worlds driven by {who}")
+        return collect(jobs, self.folder / f"data-{number}", self.settings.jobs, self._count(f"round {number}: shard"))
+
+    def _collect_validation(self) -> list[Path]:
+        image = self.config.image
+        seeds = range(VALIDATION_SEEDS.start + 50_000, VALIDATION_SEEDS.start + 50_000 + _VALIDATION_WORLDS)
+        jobs = [Job(seed, seed % 2 == 1, "", image.frame_width, image.frame_height) for seed in seeds]
+        return collect(jobs, self.folder / "data-validation", self.settings.jobs, self._count("validation: shard"))
+
+    def _count(self, what: str) -> Callable[[int, int], None]:
+        def shown(done: int, total: int) -> None:
+            if done == total or done % 5 == 0:
+                self._say(f"{what} {done} of {total}")
+
+        return shown
+
+    def _learn(self, number: int, sequences: list[Sequence]) -> None:
+        settings = self.settings
+        epochs = settings.dagger_epochs if number else settings.epochs
+        peak = settings.learning_rate * (_LATER_PEAK if number else 1.0)
+        done = self._done[1] if self._done[0] == number else 0
+        for epoch in range(done, epochs):
+            rng = np.random.default_rng([settings.seed, number, epoch, 241])
+            began = time.perf_counter()
+            sums: dict[str, float] = dict.fromkeys(("action", "stop", "auxiliary"), 0.0)
+            windows_done, frames, rate = 0, 0, 0.0
+            groups = draw_lessons(sequences, settings, rng)
+            for index, group in enumerate(groups):
+                rate = self._learner.rate((epoch + index / len(groups)) / epochs, peak)
+                for batch in windows(group, settings.window, rng):
+                    for name, loss in self._learner.learn(batch, rate).items():
+                        sums[name] += loss
+                    windows_done += 1
+                    frames += int(batch.mask.sum())
+            row: dict[str, Any] = {"round": number, "epoch": epoch, "steps": self._learner.steps, "frames": frames}
+            row |= {"rate": f"{rate:.2e}"} | {name: f"{value / windows_done:.4f}" for name, value in sums.items()}
+            row["seconds"] = round(time.perf_counter() - began, 1)
+            self._log.add(row)
+            self._save(number, epoch + 1)
+            self._say(
+                f"round {number}, pass {epoch + 1} of {epochs}: action {row['action']}, stop {row['stop']}, "
+                f"places {row['auxiliary']}, {frames / row['seconds']:.0f} frames/s"
+            )
+            plot(self._log.rows(), self.folder / "progress.png")
+
+    def _save(self, number: int, epoch: int) -> None:
+        state = {"learner": self._learner.state(), "round": number, "epoch": epoch, "rows": len(self._log.rows())}
+        save_checkpoint(self.folder / "checkpoint.pt", state)
+
+    def _finish(self, number: int) -> None:
+        """Save the round's policy and try it out."""
+        folder = self.folder / f"round-{number}"
+        save_policy(self._learner.policy(f"in training, round {number}"), folder)
+        trials = try_all(folder, self.settings.trials, self.settings.jobs) if self.settings.trials else []
+        result = {"round": number, **summary(trials)}
+        (self.folder / f"round-{number}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        self._say(f"round {number}: closed loop {result['nominal']} nominal, {result['hard']} hard of {len(trials) // 2} each")
+        self._save(number + 1, 0)
+
+    def _choose(self) -> dict[str, Any]:
+        """Return the result of the round that drove best; of equals the later."""
+        results = [json.loads(path.read_text()) for path in sorted(self.folder.glob("round-*.json"))]
+        return max(results, key=lambda result: (result["nominal"] + result["hard"], result["round"]))
+
+
+def summary(trials: list[Trial]) -> dict[str, Any]:
+    """Count successes, and reasons of failures."""
+    reasons: dict[str, int] = {}
+    for trial in trials:
+        if not trial.ok:
+            what = trial.why if not trial.why.startswith("claimed") else "claimed elsewhere"
+            reasons[what] = reasons.get(what, 0) + 1
+    return {
+        "trials": len(trials),
+        "nominal": sum(trial.ok for trial in trials if not trial.hard),
+        "hard": sum(trial.ok for trial in trials if trial.hard),
+        "failures": dict(sorted(reasons.items())),
+    }
+
+
+def plot(rows: list[dict[str, str]], path: Path) -> None:
+    """Draw the losses over frames learned from."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    frames = np.cumsum([int(row["frames"]) for row in rows])
+    for name, words in (("action", "velocities"), ("stop", "stop signal"), ("auxiliary", "places")):
+        axes.plot(frames, [float(row[name]) for row in rows], marker=".", label=words)
+    for at, (before, after) in enumerate(pairwise(rows)):
+        if before["round"] != after["round"]:
+            axes.axvline(frames[at], color="grey", linewidth=0.8)
+    axes.set(xlabel="frames learned from", ylabel="loss", yscale="log", title="Training; a grey line begins a round")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    fresh = path.with_suffix(".tmp.png")
+    figure.savefig(fresh, dpi=110)
+    fresh.rename(path)
