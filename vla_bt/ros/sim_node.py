@@ -80,7 +80,7 @@ class SimRobot:
         self._world = SimWorld(self._scene)
         self._failure: BaseException | None = None
         self._stop = threading.Event()
-        self._frames = self._refused = 0
+        self._frames = self._frames_reported = self._refused = 0
         self._physics_s = 0.0
         self._reported_s = time.monotonic()
         self._truth = TruthWriter(runtime_directory() / "truth.mmap")
@@ -232,13 +232,14 @@ class SimRobot:
         with self._lock:
             factor, first = self._physics_s / elapsed_s, self._world.first_contact
             self._physics_s = 0.0
-        rate_hz = self._frames / elapsed_s
-        self._frames, self._reported_s = 0, now_s
+        rate_hz = (self._frames - self._frames_reported) / elapsed_s
+        self._frames_reported, self._reported_s = self._frames, now_s
         touched = f"; touched {' and '.join(first.geoms)}" if first is not None else ""
         level = DiagnosticStatus.OK if factor > 0.9 else DiagnosticStatus.WARN
         values: dict[str, object] = {
             "real_time_factor": round(factor, 3),
             "camera_hz": round(rate_hz, 2),
+            "frames": self._frames_reported,
             "refused": self._refused,
             "scene": self._scene.name,
         }

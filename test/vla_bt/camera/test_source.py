@@ -24,7 +24,7 @@ def write_video(path: Path, frames: int, size: tuple[int, int] = (64, 48)) -> No
 
 def play(source: FrameSource, limit: int) -> list[int]:
     """Read until the end; returns each frame's red, in steps of 20."""
-    steps = []
+    steps: list[int] = []
     while len(steps) < limit:
         try:
             got = source.read()
