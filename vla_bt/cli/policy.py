@@ -90,6 +90,19 @@ def said_config(options: argparse.Namespace) -> PolicyConfig | None:
     return config
 
 
+def run_config(options: argparse.Namespace) -> PolicyConfig | None:
+    """Return :func:`said_config` for a run, refusing tokenizers that number words otherwise than the weights."""
+    config = said_config(options)
+    if config is not None and not options.shipped_tokenizers:
+        from vla_bt.policy.encoders import tokenizers_for
+        from vla_bt.policy.inspection import tokenizers_missing
+
+        missing = tokenizers_missing(config, tokenizers_for(config))
+        if missing:
+            raise SettingsError("; ".join(missing))
+    return config
+
+
 def source_of(text: str) -> tuple[str, str]:
     """Split a folder, or a hub name with its commit, into source and revision."""
     if Path(text).expanduser().is_dir():
@@ -207,7 +220,7 @@ def _shrink(options: argparse.Namespace) -> int:
     from vla_bt.policy.compare import Request, rows, table
 
     ways = options.to or ["bf16", "int8", "layers6", "int8+layers6"]
-    request = Request(options.target, said_config(options), options.goal, options.frames, options.threads)
+    request = Request(options.target, run_config(options), options.goal, options.frames, options.threads)
     found = rows(request, ways)
     if options.json:
         results = [{key: value for key, value in row.items() if key != "latency_ms"} for row in found]

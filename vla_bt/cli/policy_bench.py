@@ -46,7 +46,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; returns the exit code."""
-    from vla_bt.cli.policy import said_config
+    from vla_bt.cli.policy import run_config
     from vla_bt.policy.bench import as_dict, as_text, bench, percentiles, versus_naive
     from vla_bt.policy.factory import make_network_policy
     from vla_bt.policy.runtime import set_threads
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"--repeats {options.repeats} --warm-up {options.warm_up}: at least 1 and 0 are needed")
     if options.threads:
         set_threads(options.threads)
-    config = said_config(options)
+    config = run_config(options)
 
     def make(how: str) -> NetworkPolicy:
         return make_network_policy(target, how=how, config=config).to(options.device)

@@ -66,13 +66,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the shell; returns the exit code."""
-    from vla_bt.cli.policy import said_config
+    from vla_bt.cli.policy import run_config
     from vla_bt.policy.runtime import set_threads
 
     if options.threads:
         set_threads(options.threads)
     shell = Shell(options.goal)
-    shell.start(options.target, said_config(options), options.source)
+    shell.start(options.target, run_config(options), options.source)
     interactive = sys.stdin.isatty()
     if interactive:
         with _history():

@@ -101,7 +101,9 @@ class Fusion(nn.Module):
         if fusion.kind != "concat":
             widths["attended"] = fusion.attention_width
         layered = fusion.normalise == "layer"
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name, width in widths.items()} if layered else {})
+        # The size of a velocity is its meaning: it is never normalised.
+        scaled = {name: width for name, width in widths.items() if name != "measured_twist"}
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name, width in scaled.items()} if layered else {})
         self.joined_width = sum(widths.values())
         self.join = nn.Sequential(nn.Linear(self.joined_width, fusion.width), nn.ReLU(), nn.Dropout(fusion.dropout))
 
@@ -124,6 +126,8 @@ class Fusion(nn.Module):
         return fused
 
     def _scaled(self, name: str, vector: Tensor) -> Tensor:
+        if name == "measured_twist":
+            return vector
         if self.normalise == "layer":
             normed: Tensor = self.norms[name](vector)
             return normed

@@ -88,7 +88,7 @@ def inspect(path: Path, config: PolicyConfig | None = None, shipped_tokenizers: 
     fit = compare(stored, network, finding.layout)
     finding.missing += fit.report()
     if not folder and not shipped_tokenizers:
-        finding.missing += _tokenizers_missing(config, tokenizers)
+        finding.missing += tokenizers_missing(config, tokenizers)
     if not folder and len(finding.layout.splits()) > 1:
         finding.warnings.append(
             f"features are joined in the order of {config.name}: {', '.join(config.features)}; no weight tells it"
@@ -98,7 +98,8 @@ def inspect(path: Path, config: PolicyConfig | None = None, shipped_tokenizers: 
     return finding
 
 
-def _tokenizers_missing(config: PolicyConfig, tokenizers: dict[str, GoalTokenizer]) -> list[str]:
+def tokenizers_missing(config: PolicyConfig, tokenizers: dict[str, GoalTokenizer]) -> list[str]:
+    """Say which text models know more words than the shipped tokenizer that would number them."""
     lines = []
     for name in text_encoders(config):
         part = getattr(config, name)
@@ -187,16 +188,22 @@ def has_sizes(config: PolicyConfig, layout: Layout) -> bool:
                 return False
             if part is not None and found is not None and not _is_size(getattr(part, tower), found):
                 return False
+    for name in ("cnn", "goal"):
+        if (getattr(config, name) is None) == any(ours.startswith(f"encoders.{name}.") for ours in layout.names.values()):
+            return False
     memory, temporal = layout.recurrent, config.temporal
-    if memory is None or (memory.cell, memory.layers, memory.width) != (temporal.kind, temporal.layers, temporal.width):
+    found_memory = ("none", temporal.layers, 0) if memory is None else (memory.cell, memory.layers, memory.width)
+    if found_memory != (temporal.kind, temporal.layers, 0 if temporal.kind == "none" else temporal.width):
         return False
     outputs = config.head.chunk * (config.head.raw_dim or config.head.action_dim)
-    if layout.head != [temporal.width, *config.head.widths, outputs]:
+    inputs = config.fusion.width if temporal.kind == "none" else temporal.width
+    if layout.head != [inputs, *config.head.widths, outputs]:
         return False
     attends = {kind: any(name.startswith(f"fusion.{kind}.") for name in layout.names.values()) for kind in _ATTENDING}
     if attends != {kind: config.fusion.kind == kind for kind in _ATTENDING}:
         return False
-    return not layout.fusion or any(attends.values()) or sorted(config.features) in map(sorted, layout.splits())
+    plain = set(config.features) <= set(layout.feature_widths()) and set(config.features.values()) == {"pooled"}
+    return not plain or sorted(config.features) in map(sorted, layout.splits())
 
 
 def _is_size(tower: Tower, found: dict[str, int]) -> bool:

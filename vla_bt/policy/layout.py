@@ -137,9 +137,11 @@ def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
         del left[name]
     found = {name: ours for piece in layout.pieces if not piece.copy for name, ours in piece.names.items()}
     _read_recurrent(layout, left, found)
-    _read_linears(layout, left, found)
     if layout.own:
+        _read_own(layout, shapes)
         found, left = {name: name for name in shapes}, {}
+    else:
+        _read_linears(layout, left, found)
     layout.unknown = list(left)
     layout.names = {name: found[stored[name]] for name in tensors if stored[name] in found}
     return layout
@@ -255,6 +257,16 @@ def _read_recurrent(layout: Layout, left: dict[str, torch.Size], found: dict[str
             name = match.string
             found[name] = f"memory.cell.{name.removeprefix(prefix)}"
             del left[name]
+
+
+def _read_own(layout: Layout, shapes: Mapping[str, torch.Size]) -> None:
+    """Read the widths of our own network, whose names are known."""
+    if (join := shapes.get("fusion.join.0.weight")) is not None:
+        layout.fusion = (int(join[1]), int(join[0]))
+    body = [shape for name, shape in shapes.items() if name.startswith("head.body.") and len(shape) == 2]
+    if (action := shapes.get("head.action.weight")) is not None:
+        chain = [*body, action]
+        layout.head = [int(chain[0][1]), *(int(shape[0]) for shape in chain)]
 
 
 def _read_linears(layout: Layout, left: dict[str, torch.Size], found: dict[str, str]) -> None:

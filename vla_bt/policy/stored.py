@@ -1,7 +1,7 @@
 """Weights as they lie in a file or folder: mapped, never executed.
 
-Promises: a ``.pth`` is read with torch's restricted unpickler, to which only ``argparse.Namespace`` is added (training scripts
-store their arguments); any other object in it is refused by name. Tensors are mapped from the file, so opening 7 GB takes a
+Promises: a ``.pth`` is read with torch's restricted unpickler, to which only ``argparse.Namespace`` and numpy's plain numbers are
+added (training scripts store their arguments and errors); any other object in it is refused by name. Tensors are mapped from the file, so opening 7 GB takes a
 moment and no memory. What is cut short, damaged or of another kind is one line.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -28,7 +29,16 @@ BASES = "vla_bt_bases"
 """Entry of a safetensors file's metadata: which weights were left out because a base model has them."""
 
 _ZIP, _OLD_PICKLE = b"PK\x03\x04", b"\x80\x02"
-_NAMED_OBJECT = re.compile(r"GLOBAL ([\w.]+) was not an allowed")
+_NAMED_OBJECT = re.compile(r"GLOBAL ([\w.]+)")
+# What a training script stores beside weights: its arguments, and errors averaged by numpy.
+_SCALAR = type(np.float64(0.0)).__reduce__(np.float64(0.0))[0]
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.bool_)},
+]
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ def open_weights(path: Path) -> Stored:
 
 def _open_pth(path: Path) -> Stored:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_HARMLESS):
             content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # the reader raises RuntimeError, UnpicklingError, EOFError, KeyError, ...
         text = " ".join(str(error).split())

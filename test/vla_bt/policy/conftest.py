@@ -1,9 +1,10 @@
-"""What the policy tests share: tiny model folders, made once by the script in test/tools."""
+"""What the policy tests share: tiny model folders and training checkpoints, made by the scripts in test/tools."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,15 +12,27 @@ import torch
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``clip`` and ``kosmos`` in it, as a hub would hold them."""
-    script = Path(__file__).parents[2] / "tools" / "tiny_models.py"
-    spec = importlib.util.spec_from_file_location("tiny_models", script)
+def tool(name: str) -> ModuleType:
+    """Import a script of test/tools."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``clip`` and ``kosmos`` in it, as a hub would hold them."""
     folder = tmp_path_factory.mktemp("models")
-    module.main(folder)
+    tool("tiny_models").main(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def training_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small hybrid as its trainer wrote it: other names, Adam's state, ``args``."""
+    path = tmp_path_factory.mktemp("training") / "best_simple_clip_lstm_model.pth"
+    tool("fake_checkpoint").make(path, "hybrid", "tiny")
+    return path
