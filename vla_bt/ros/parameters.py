@@ -16,7 +16,7 @@ from vla_bt.settings import SettingsError, build, check
 S = TypeVar("S")
 
 
-def declare(node: Node, kind: type[S], live: Collection[str] | None = None) -> S:
+def declare(node: Node, kind: type[S], live: Collection[str] | None = None, others: Collection[str] = ()) -> S:
     """Declare every field of a settings dataclass on ``node`` and return the instance its parameters make. Once per node.
 
     Parameters
@@ -26,7 +26,9 @@ def declare(node: Node, kind: type[S], live: Collection[str] | None = None) -> S
     kind : type
         A dataclass of :mod:`vla_bt.settings`.
     live : collection of str, optional
-        Fields that may be set while the node runs, by a node that follows them; the others are read-only. None means all.
+        Fields that may be set while the node runs, by a node that follows them; the rest are read-only. None means all.
+    others : collection of str, optional
+        Names that somebody else declares on this node, later: they are let through.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def declare(node: Node, kind: type[S], live: Collection[str] | None = None) -> S
     where = node.get_fully_qualified_name()
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     given = getattr(node, "_parameter_overrides", {})  # names nobody declares are otherwise ignored in silence
-    strangers = [name for name in given if name not in fields and not name.startswith("qos_overrides.")]
+    strangers = [name for name in given if name not in {*fields, *others} and not name.startswith("qos_overrides.")]
     values: dict[str, Any] = {name: 0 for name in strangers if not node.has_parameter(name)}
     for name, item in fields.items():
         default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()

@@ -46,7 +46,7 @@ from vla_bt.port import Request
 from vla_bt.resources import Resources
 from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
-from vla_bt.ros.hosting import host_tree
+from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.robot import RosRobot
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
@@ -75,7 +75,7 @@ class TreeProcess:
 
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
-        self._settings = declare(node, TreeSettings, LIVE_PARAMETERS)
+        self._settings = declare(node, TreeSettings, LIVE_PARAMETERS, others=stream_parameters())
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
         self._recorder = EpisodeRecorder(Path(self._settings.runs_directory), self._settings.frame_period_s)
@@ -90,8 +90,8 @@ class TreeProcess:
             self._memory,
             load_causes(),
         )
-        self._tree = host_tree(create_root(), node, resources)
-        self._loop = TickLoop(self._tree, self._robot, resources)
+        self._carrier = host_tree(create_root(), node, resources)
+        self._loop = TickLoop(self._carrier.tree, self._robot, resources)
         self._snapshots = node.create_publisher(String, "~/snapshot", qos.LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         node.add_post_set_parameters_callback(self._on_parameters)
@@ -136,6 +136,7 @@ class TreeProcess:
             request = self._loop.tick(late_s)
             self._late_s.append(late_s)
             self._tick_s.append(time.monotonic() - began_s)
+            self._carrier.stream()
             if began_s >= snapshot_due_s:
                 snapshot_due_s = began_s + SNAPSHOT_PERIOD_S
                 self._publish_snapshot(request, began_s)
@@ -159,7 +160,7 @@ class TreeProcess:
 
     def _publish_snapshot(self, request: Request, now_s: float) -> None:
         mode: Mode = Blackboard.storage["/mode"].value
-        snapshot = tree_snapshot(self._tree.root, request, mode, self._loop.words, now_s)
+        snapshot = tree_snapshot(self._carrier.tree.root, request, mode, self._loop.words, now_s)
         status = self._client.status()
         snapshot["policy"] = {
             "state": status.state,
