@@ -12,7 +12,7 @@ from vla_bt.settings import GateSettings, SettingsError, TreeSettings, build, co
 
 def test_the_shipped_file_loads_for_every_node_that_has_a_section() -> None:
     content = read_yaml(config_path("robot.yaml"))
-    assert {"gate", "tree"} <= set(content)
+    assert {"/**/gate", "/**/tree"} <= set(content)
     assert load(TreeSettings, "tree") == TreeSettings()
     assert load(GateSettings, "gate") == GateSettings()
 
