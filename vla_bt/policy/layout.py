@@ -285,10 +285,16 @@ def _read_linears(layout: Layout, left: dict[str, torch.Size], found: dict[str, 
     width = memory.width if memory else layout.fusion[1] if layout.fusion else 0
     chain: list[str] = []
     layout.head = [width] if width else []
-    for name, (outputs, inputs) in linears.items():
-        if layout.head[-1:] == [inputs] and (not chain or _family(name) == _family(chain[0])):
-            chain.append(name)
-            layout.head.append(int(outputs))
+    while layout.head:
+        follows = (
+            name
+            for name, shape in linears.items()
+            if shape[1] == layout.head[-1] and name not in chain and (not chain or _family(name) == _family(chain[0]))
+        )
+        if not (name := next(follows, "")):
+            break
+        chain.append(name)
+        layout.head.append(int(linears[name][0]))
     taken += [(name, f"head.body.{3 * index}.") for index, name in enumerate(chain[:-1])]
     taken += [(name, "head.action.") for name in chain[-1:]]
     for theirs, ours in taken:
@@ -298,5 +304,5 @@ def _read_linears(layout: Layout, left: dict[str, torch.Size], found: dict[str, 
 
 
 def _family(name: str) -> str:
-    """Return what comes before the first number: the chain's own prefix."""
-    return re.split(r"\d", name, maxsplit=1)[0]
+    """Return what a module and those beside it begin with."""
+    return name.partition(".")[0]

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vla_bt.policy.alignment import aligned
 from vla_bt.policy.config import PolicyConfig
 from vla_bt.policy.encoders import source_sizes, tokenizers_for
 from vla_bt.policy.layout import Layout, read_layout
@@ -24,7 +25,6 @@ from vla_bt.policy.network import PolicyNetwork
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.stored import Stored, digest_of, open_base, open_weights
 from vla_bt.policy.tokenizer import GoalTokenizer
-from vla_bt.policy.writing import ALIGNMENT
 from vla_bt.settings import SettingsError
 
 _EXAMPLES = 3
@@ -128,14 +128,10 @@ def fill(network: PolicyNetwork, fit: Fit, seed: int = 0) -> None:
             own = [f"{name}.{key}" for key, _ in module.named_parameters(recurse=False)]
             if any(key not in fit.tensors for key in own):
                 _initialise(module)
-    aligned = {
-        name: tensor if tensor.data_ptr() % ALIGNMENT == 0 and tensor.is_contiguous() else tensor.contiguous().clone()
-        for name, tensor in fit.tensors.items()
-    }
-    network.load_state_dict(aligned, strict=False, assign=True)
+    network.load_state_dict({name: aligned(tensor) for name, tensor in fit.tensors.items()}, strict=False, assign=True)
     network.requires_grad_(True)
     for module in network.modules():
-        _rebuild_tables(module)
+        _rebuild_tables(module, network.dtype)
     left = [name for name, tensor in [*network.named_parameters(), *network.named_buffers()] if tensor.is_meta]
     if left:
         raise SettingsError(f"policy {network.config.name}: nothing gives {left[0]} its values")
@@ -151,7 +147,7 @@ def _initialise(module: nn.Module) -> None:
         reset()
 
 
-def _rebuild_tables(module: Any) -> None:
+def _rebuild_tables(module: Any, dtype: torch.dtype) -> None:
     """Compute again what no file holds: sinusoids and numbered positions."""
     for key, buffer in list(module.named_buffers(recurse=False)):
         if not buffer.is_meta:
@@ -164,7 +160,7 @@ def _rebuild_tables(module: Any) -> None:
             table = torch.tensor(module.declared_scale)
         else:
             continue
-        module.register_buffer(key, table, persistent=False)
+        module.register_buffer(key, table.to(dtype) if table.is_floating_point() else table, persistent=False)
 
 
 def load_weights(

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from vla_bt.policy.alignment import aligned
 from vla_bt.settings import SettingsError
 
 
@@ -59,7 +60,10 @@ def read_model(kind: Any, source: str, revision: str) -> Any:
     missing = sorted(report["missing_keys"])
     if missing:
         raise SettingsError(f"{source}: {len(missing)} weights of {kind.__name__} are missing there, such as {missing[0]}")
-    return model.float()
+    model.float()
+    for parameter in model.parameters():
+        parameter.data = aligned(parameter.data)
+    return model
 
 
 def read_sizes(kind: Any, source: str, revision: str) -> dict[str, Any]:

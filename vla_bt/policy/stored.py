@@ -1,8 +1,8 @@
 """Weights as they lie in a file or folder: mapped, never executed.
 
 Promises: a ``.pth`` is read with torch's restricted unpickler, to which only ``argparse.Namespace`` and numpy's plain numbers are
-added (training scripts store their arguments and errors); any other object in it is refused by name. Tensors are mapped from the file, so opening 7 GB takes a
-moment and no memory. What is cut short, damaged or of another kind is one line.
+added (training scripts store their arguments and errors); any other object in it is refused by name. Tensors are mapped from the
+file, so opening 7 GB takes a moment and no memory. What is cut short, damaged or of another kind is one line.
 """
 
 from __future__ import annotations

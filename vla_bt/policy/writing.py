@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vla_bt.policy.alignment import ALIGNMENT
 from vla_bt.policy.stored import as_bytes
 from vla_bt.settings import SettingsError
 
-ALIGNMENT = 64
 _NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
