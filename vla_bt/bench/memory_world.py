@@ -46,9 +46,12 @@ class MemoryRobot:
         self._goals: list[str] = []
         self._snapshot = Snapshot(self._now_s)
 
-    def tell(self, mode: str, goal: str) -> None:
-        """A person asks for a mode and gives a goal; the next tick hears of it."""
+    def set_mode(self, mode: str) -> None:
+        """A person asks for a mode; the next tick hears of it."""
         self._modes.append(mode)
+
+    def give_goal(self, goal: str) -> None:
+        """A person gives a goal; the next tick hears of it."""
         self._goals.append(goal)
 
     def advance(self) -> None:

@@ -11,23 +11,28 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_trees.behaviour import Behaviour
+from py_trees.blackboard import Blackboard
 from py_trees.common import Status
 from py_trees.composites import Composite, Parallel, Selector, Sequence
 from py_trees.trees import BehaviourTree
 
-from vla_bt.app.assemble import assemble
-from vla_bt.app.loop import Tree
+from vla_bt.app.loop import TickLoop, Tree
 from vla_bt.bench.figures import Spread, spread
-from vla_bt.bench.memory_world import CRUISE, MemoryPolicy, MemoryRobot
+from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import MemoryMonitor
-from vla_bt.resources import Resources
-from vla_bt.settings import GateSettings, TreeSettings
+from vla_bt.policy.port import PolicyClient
+from vla_bt.port import Robot
+from vla_bt.resources import Resources, RobotView
+from vla_bt.settings import GateSettings, TreeSettings, load
+from vla_bt.trees.root import create_root
 from vla_bt.words import Source
 
 WARM_UP_TICKS = 100
@@ -132,8 +137,8 @@ class Stopwatch:
         self.cpu_s.clear()
 
 
-class _Timed:
-    """A tree that times its ticks, for the loop that ticks it."""
+class TimedTree:
+    """A tree that times its ticks, for the loop that makes them."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -141,6 +146,7 @@ class _Timed:
         self.watch = Stopwatch()
 
     def tick(self) -> None:
+        """Tick, timed."""
         with self.watch:
             self._tree.tick()
 
@@ -174,6 +180,33 @@ class TickCost:
         return self.tree.p50 / self.plain.p50
 
 
+@contextmanager
+def application(robot: Robot, policy: PolicyClient, settings: TreeSettings) -> Iterator[tuple[TickLoop, TimedTree]]:
+    """Put the real tree between a robot and a policy, as the tree's process does: recorder, memory monitor and frozen heap."""
+    memory = MemoryMonitor(settings)
+    memory.start()
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = EpisodeRecorder(Path(folder), settings.frame_period_s)
+        resources = Resources(settings, GateSettings(), RobotView(robot), policy, recorder, memory, load_causes())
+        Blackboard.clear()
+        tree = BehaviourTree(create_root())
+        tree.setup(resources=resources)
+        timed = TimedTree(tree)
+        gc.collect()
+        gc.freeze()
+        try:
+            yield TickLoop(timed, robot, resources), timed
+        finally:
+            gc.unfreeze()
+            recorder.close()
+            memory.stop()
+
+
+def bench_settings() -> TreeSettings:
+    """Return the tree's own settings, but for a goal that lasts as long as the measurement."""
+    return replace(load(TreeSettings, "tree"), goal_timeout_s=3600.0)
+
+
 def measure_tick(ticks: int) -> TickCost:
     """Measure ``ticks`` ticks of each tree.
 
@@ -182,46 +215,27 @@ def measure_tick(ticks: int) -> TickCost:
     BenchError
         When the robot did not drive by its policy all the time, or the two trees went different ways.
     """
-    settings = replace(TreeSettings(), goal_timeout_s=3600.0)
+    settings = bench_settings()
     robot, policy = MemoryRobot(settings.tick_period_s), MemoryPolicy()
-    memory = MemoryMonitor(settings)
-    memory.sample()
-    with tempfile.TemporaryDirectory() as folder:
-        recorder = EpisodeRecorder(Path(folder), settings.frame_period_s)
-        resources = Resources(settings, GateSettings(), robot, policy, recorder, memory, load_causes())
-        loop = assemble(robot, resources)
-        timed = _Timed(loop._tree)
-        loop._tree = timed
-        twin = Twin(timed.root)
-        robot.tell("vla", "go to the cup")
-        whole, plain = Stopwatch(), Stopwatch()
-        try:
-            gc.collect()
-            gc.freeze()
-            for count in range(WARM_UP_TICKS + ticks):
-                if count == WARM_UP_TICKS:
-                    for watch in (timed.watch, whole, plain):
-                        watch.clear()
-                robot.advance()
-                policy.advance(robot.now())
-                with whole:
-                    request = loop.tick()
-                twin.learn()
-                with plain:
-                    twin.tree.tick()
-                if count >= WARM_UP_TICKS:
-                    twin.check()
-                    if request.source is not Source.POLICY or request.twist != _driven():
-                        raise BenchError(f"tick {request.tick} was not driven by the policy but: {loop.words}")
-        finally:
-            gc.unfreeze()
-            recorder.close()
-    return TickCost(
-        twin.nodes, twin.visited, *(spread(watch.cpu_s) for watch in (timed.watch, plain, whole)), spread(whole.wall_s)
-    )
-
-
-def _driven() -> tuple[float, ...]:
-    import numpy as np
-
-    return tuple(float(value) for value in np.array(CRUISE, np.float32))
+    whole, plain = Stopwatch(), Stopwatch()
+    with application(robot, policy, settings) as (loop, tree):
+        twin = Twin(tree.root)
+        robot.set_mode("vla")
+        robot.give_goal("go to the cup")
+        for count in range(WARM_UP_TICKS + ticks):
+            if count == WARM_UP_TICKS:
+                for watch in (tree.watch, whole, plain):
+                    watch.clear()
+            robot.advance()
+            policy.advance(robot.now())
+            with whole:
+                request = loop.tick()
+            twin.learn()
+            with plain:
+                twin.tree.tick()
+            if count >= WARM_UP_TICKS:
+                twin.check()
+                if request.source is not Source.POLICY or request.twist.is_zero():
+                    raise BenchError(f"tick {request.tick} was not driven by the policy: {loop.words}")
+    costs = [spread(watch.cpu_s) for watch in (tree.watch, plain, whole)]
+    return TickCost(twin.nodes, twin.visited, *costs, spread(whole.wall_s))

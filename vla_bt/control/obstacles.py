@@ -70,7 +70,7 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
     if scan is not None:
         measured = scan.ranges
         reach_m = robot_radius_m + distance_m
-        far = bool(measured.size) and bool(measured.min() >= reach_m)  # nan is not: it may hide something nearer
+        far = bool(measured.size) and bool(np.minimum.reduce(measured) >= reach_m)  # nan is not, and may hide a near one
         near = _NO_RAYS if far else np.flatnonzero(((measured > 0.0) & (measured < reach_m)) | (measured == -np.inf))
         if near.size:
             centre = np.asarray(scan.angle_min + near * scan.angle_increment, np.float64)
