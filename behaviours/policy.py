@@ -73,14 +73,20 @@ class FollowPolicy(Leaf):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._finite: PolicyOutput | None = None
+        self._followed_key = 0
 
     def update(self) -> Status:
         """RUNNING while following, SUCCESS while the policy claims arrival; both with a proposal."""
         output: PolicyOutput | Staleness = self.read("policy_output")
         goal: ActiveGoal = self.read("goal")
+        if output is STALE and goal.key == self._followed_key:
+            # At once, not down the ramp of a wish to stand: the robot still moves on an answer that no longer counts.
+            self._propose(ZERO, goal.id, 0, "the policy's last answer is too old", Source.SAFETY)
+            return Status.RUNNING
         if output is STALE or output.goal_id != goal.key:
             self._propose(ZERO, goal.id, 0, "waiting for the policy")
             return Status.RUNNING
+        self._followed_key = goal.key
         if output is not self._finite:  # one look at each answer's numbers is enough
             if not output.step.finite:
                 self._propose(ZERO, goal.id, output.frame_sequence, "the policy's answer is not finite")
@@ -102,6 +108,6 @@ class FollowPolicy(Leaf):
         turn = self.settings.max_policy_angular
         return Twist(action.linear_x * linear, action.linear_y * linear, max(-turn, min(turn, action.angular_z)))
 
-    def _propose(self, twist: Twist, goal_id: int, frame_sequence: int, words: str) -> None:
+    def _propose(self, twist: Twist, goal_id: int, frame_sequence: int, words: str, source: Source = Source.POLICY) -> None:
         self.feedback_message = words
-        self.write("proposal_policy", Proposal(twist, Source.POLICY, words, goal_id, frame_sequence))
+        self.write("proposal_policy", Proposal(twist, source, words, goal_id, frame_sequence))
