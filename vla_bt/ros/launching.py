@@ -10,14 +10,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 
-from launch import LaunchContext, LaunchDescriptionEntity
 from vla_bt.settings import SettingsError, config_path, read_yaml
 from vla_bt.wire import runtime_directory
+
+if TYPE_CHECKING:  # ``launch`` comes with ROS, not from PyPI: only who launches needs it
+    from launch.actions import ExecuteProcess, Shutdown
+    from launch.events.process import ProcessExited
+
+    from launch import LaunchContext, LaunchDescriptionEntity
 
 TOPICS = (
     "camera/image",
@@ -72,6 +78,8 @@ def node(
     respawn : bool
         Start it again when it has ended.
     """
+    from launch.actions import ExecuteProcess
+
     namespace = value(context, "namespace").strip("/")
     words = list(options) if "--ros-args" in options else [*options, "--ros-args"]
     for file in files or (Path(value(context, "params_file")),):
@@ -117,6 +125,8 @@ def _environment(namespace: str) -> dict[str, str]:
 
 
 def _end_on_mistake(event: ProcessExited, _: LaunchContext) -> Shutdown | None:
+    from launch.actions import Shutdown
+
     if event.returncode == USER_MISTAKE:
         return Shutdown(reason=f"{event.process_name} refused to start")
     return None
