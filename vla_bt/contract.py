@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from vla_bt.settings import TreeSettings
 
@@ -27,8 +27,9 @@ STALE: Final = Staleness.STALE
 """What a reader gets for a value that was never written or has outlived its time to live."""
 
 
-class Stamped(NamedTuple):
-    """A value on the blackboard with the time it was true [s]."""
+@dataclass(slots=True)
+class Stamped:
+    """A value on the blackboard with the time it was true [s]. No tuple: stock watchers print values with ``%``."""
 
     value: Any
     at_s: float

@@ -62,6 +62,10 @@ class Scan:
     angle_increment: float
     received_s: float
 
+    def __repr__(self) -> str:  # viewers of the blackboard print values: hundreds of ranges would fill their screen
+        nearest = float(np.min(self.ranges)) if self.ranges.size else float("inf")
+        return f"Scan({self.ranges.size} ranges, nearest {nearest:.2f} m, received_s={self.received_s:.3f})"
+
 
 @dataclass(frozen=True)
 class Battery:

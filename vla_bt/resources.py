@@ -6,14 +6,10 @@ Promises: leaves see the robot without its ``send``; the time of a tick is one v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vla_bt.port import Snapshot
+from vla_bt.port import Robot
 from vla_bt.settings import GateSettings, TreeSettings
-from vla_bt.words import Mode, Twist
 
 if TYPE_CHECKING:
     from vla_bt.control.causes import CauseTable
@@ -22,23 +18,21 @@ if TYPE_CHECKING:
     from vla_bt.policy.port import PolicyClient
 
 
-class RobotView(Protocol):
-    """The part of the robot port that leaves may use: everything but ``send``."""
+class RobotView:
+    """The robot port as leaves see it: everything but ``send``.
 
-    def snapshot(self) -> Snapshot:
-        """See :meth:`vla_bt.port.Robot.snapshot`."""
+    Parameters
+    ----------
+    robot : Robot
+        The whole port; only the loop keeps it.
+    """
 
-    def copy_frame(self, sequence: int) -> NDArray[np.uint8] | None:
-        """See :meth:`vla_bt.port.Robot.copy_frame`."""
-
-    def publish_mode(self, mode: Mode, text: str) -> None:
-        """See :meth:`vla_bt.port.Robot.publish_mode`."""
-
-    def publish_goal_status(self, text: str) -> None:
-        """See :meth:`vla_bt.port.Robot.publish_goal_status`."""
-
-    def publish_action(self, twist: Twist) -> None:
-        """See :meth:`vla_bt.port.Robot.publish_action`."""
+    def __init__(self, robot: Robot) -> None:
+        self.snapshot = robot.snapshot
+        self.copy_frame = robot.copy_frame
+        self.publish_mode = robot.publish_mode
+        self.publish_goal_status = robot.publish_goal_status
+        self.publish_action = robot.publish_action
 
 
 @dataclass

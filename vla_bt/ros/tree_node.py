@@ -43,7 +43,7 @@ from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import Level, MemoryMonitor
 from vla_bt.policy.client import WorkerClient
 from vla_bt.port import Request
-from vla_bt.resources import Resources
+from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree, stream_parameters
@@ -84,7 +84,7 @@ class TreeProcess:
         self._resources = resources = Resources(
             self._settings,
             load(GateSettings, "gate"),
-            self._robot,
+            RobotView(self._robot),
             self._client,
             self._recorder,
             self._memory,
