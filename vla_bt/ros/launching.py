@@ -12,10 +12,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
-from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
-
 from vla_bt.settings import SettingsError, config_path, read_yaml
 from vla_bt.wire import runtime_directory
 
