@@ -39,6 +39,8 @@ USER_MISTAKE = 2
 
 def common_arguments() -> list[LaunchDescriptionEntity]:
     """Declare namespace, parameter file and one argument for each topic (``teleop/cmd_vel`` is ``teleop_cmd_vel``)."""
+    from launch.actions import DeclareLaunchArgument
+
     return [
         DeclareLaunchArgument("namespace", default_value="", description="namespace of nodes and topics: a second robot"),
         DeclareLaunchArgument(
@@ -53,6 +55,8 @@ def common_arguments() -> list[LaunchDescriptionEntity]:
 
 def value(context: LaunchContext, name: str) -> str:
     """Return a launch argument's value."""
+    from launch.substitutions import LaunchConfiguration
+
     return str(LaunchConfiguration(name).perform(context))
 
 
