@@ -19,7 +19,8 @@ class ModeIs(Leaf):
     def __init__(self, name: str, *modes: Mode) -> None:
         super().__init__(name)
         self.modes = modes
-        self._words = {STALE: "no mode yet", **{mode: f"mode is {mode.value}" for mode in Mode}}
+        self._words: dict[Mode | Staleness, str] = {mode: f"mode is {mode.value}" for mode in Mode}
+        self._words[STALE] = "no mode yet"
 
     def update(self) -> Status:
         """SUCCESS or FAILURE at once."""

@@ -26,8 +26,8 @@ from vla_bt.port import Snapshot
 
 CAMERA_HZ = 15.0
 START_LIMIT_S = 120.0
-BLOCKS = 4
-"""The policy drives, and rests, in so many turns."""
+TURN_S = 5.0
+"""The policy drives, and rests, in turns of about this length [s]."""
 
 SETTLE_S = 0.5
 """What is left out of each turn [s]."""
@@ -188,12 +188,13 @@ def _measure(client: WorkerClient, directory: Path, seconds: float) -> Lateness:
         with application(robot, client, settings) as (loop, _):
             run = _Run(loop, robot, client, period_s)
             load = LoadMeter()
-            for block in range(2 * BLOCKS):
-                driving = block % 2 == 0
+            turns = max(1, round(seconds / TURN_S))
+            for turn in range(2 * turns):
+                driving = turn % 2 == 0
                 robot.set_mode("vla" if driving else "manual")
                 if driving:
                     robot.give_goal("go to the cup")
-                for count in range(round((SETTLE_S + seconds / BLOCKS) / period_s)):
+                for count in range(round((SETTLE_S + seconds / turns) / period_s)):
                     run.tick(driving, noted=count * period_s >= SETTLE_S)
     finally:
         sys.setswitchinterval(interval_s)

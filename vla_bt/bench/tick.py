@@ -237,5 +237,11 @@ def measure_tick(ticks: int) -> TickCost:
                 twin.check()
                 if request.source is not Source.POLICY or request.twist.is_zero():
                     raise BenchError(f"tick {request.tick} was not driven by the policy: {loop.words}")
-    costs = [spread(watch.cpu_s) for watch in (tree.watch, plain, whole)]
-    return TickCost(twin.nodes, twin.visited, *costs, spread(whole.wall_s))
+    return TickCost(
+        nodes=twin.nodes,
+        visited=twin.visited,
+        tree=spread(tree.watch.cpu_s),
+        plain=spread(plain.cpu_s),
+        whole=spread(whole.cpu_s),
+        wall=spread(whole.wall_s),
+    )

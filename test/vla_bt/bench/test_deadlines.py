@@ -1,4 +1,4 @@
-"""Anything stale or dead ends in zero within the aim: by arithmetic on the shipped settings, and by tree and gate in injected time."""
+"""Anything stale or dead ends in zero within the aim: by arithmetic on the settings, and by tree and gate in injected time."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def stop_time_s(
     early_s: float,
     ticks_before: int,
 ) -> float:
-    """Let the real tree drive the gate's rule, break something, and return how long after the last sign of life zero is applied."""
+    """Let the real tree drive the gate's rule, break something; return how long after the last sign of life zero is applied."""
     robot, policy, rule = AgeingRobot(early_s), FailingPolicy(), GateRule(GATE)
     with application(robot, policy, bench_settings()) as (loop, _):
         robot.set_mode("vla")
