@@ -3,7 +3,7 @@
 Promises: holds no decisions, no torch and no py_trees; a frame is in the ring with the time it arrived (CLOCK_MONOTONIC), or
 refused in words, in the log and once a second in ``/diagnostics``; a frame of another encoding than rgb8 or bgr8, of sizes that
 don't fit together, or larger than the ring's slots never reaches a reader. Killed at any moment it leaves readers a whole ring.
-A 720p frame costs 2 ms of CPU, most of it the transport's own copies.
+A 720p frame costs 2.3 to 2.7 ms of CPU (measured on two busy cores), most of it the transport's own copies.
 """
 
 from __future__ import annotations
