@@ -34,8 +34,8 @@ class NameCauses(Leaf):
         snapshot: Snapshot = self.read("snapshot")
         now_s, settings = self.now_s, self.settings
         active = watch.gate_causes(snapshot.gate, now_s, settings)
-        moving = snapshot.gate is not None and not snapshot.gate.applied.is_zero()
-        self._camera, found = watch.camera_causes(self._camera, snapshot.frame, now_s, moving, settings)
+        applied = snapshot.gate.applied if snapshot.gate is not None else ZERO
+        self._camera, found = watch.camera_causes(self._camera, snapshot.frame, now_s, applied, settings)
         active |= found
         active |= watch.teleop_causes(snapshot.operator.teleop, now_s, settings)
         active |= watch.odometry_causes(snapshot.odometry, now_s, settings)

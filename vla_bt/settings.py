@@ -49,7 +49,10 @@ class TreeSettings:
     tick_period_s: float = setting(0.05, "period of the tree's tick [s]", 0.01, 0.5)
     tick_overrun_s: float = setting(0.15, "a tick later than this stops autonomy for that tick [s]", 0.02, 1.0)
     camera_timeout_s: float = setting(0.2, "age at which a camera frame is stale [s]", 0.05, 5.0)
-    camera_frozen_s: float = setting(1.0, "unchanged picture while moving for this long is a frozen camera [s]", 0.2, 10.0)
+    camera_frozen_frames: int = setting(3, "so many repeats of one picture while driving are a frozen camera", 1, 1000)
+    camera_frozen_m: float = setting(
+        0.02, "way or, as an arc of 0.5 m, turn under one picture before it counts as frozen [m]", 0.0, 10.0
+    )
     teleop_timeout_s: float = setting(0.2, "age at which a teleop velocity is stale [s]", 0.05, 2.0)
     odometry_timeout_s: float = setting(0.2, "age at which odometry is stale [s]", 0.05, 5.0)
     scan_timeout_s: float = setting(0.2, "age at which a scan is stale [s]", 0.05, 5.0)

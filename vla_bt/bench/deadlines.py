@@ -14,6 +14,9 @@ AIM_S = 0.3
 BASE_TIMEOUT_S = 0.5
 """Silence on ``cmd_vel`` after which a base stops by itself [s]."""
 
+CAMERA_RATE_HZ = 15.0
+"""Pictures a second of the simulated camera [Hz]."""
+
 BASE_REST_S = 0.5
 """What a base may take to come to rest after that [s]."""
 
@@ -39,8 +42,8 @@ def camera_gone_s(tree: TreeSettings, gate: GateSettings) -> float:
 
 
 def camera_frozen_s(tree: TreeSettings, gate: GateSettings) -> float:
-    """Return the bound for a picture that no longer changes: the time under it that counts as frozen + 2 T + G."""
-    return tree.camera_frozen_s + 2 * tree.tick_period_s + gate.period_s
+    """Return the bound for a picture that no longer changes, at :data:`CAMERA_RATE_HZ`: the repeats that count + T + G."""
+    return tree.camera_frozen_frames / CAMERA_RATE_HZ + tree.tick_period_s + gate.period_s
 
 
 def emergency_stop_s(tree: TreeSettings, gate: GateSettings) -> float:

@@ -102,10 +102,6 @@ class Case:
     aim_s: Callable[[TreeSettings, GateSettings], float] = lambda tree, gate: deadlines.AIM_S
 
 
-def _frozen_aim_s(tree: TreeSettings, gate: GateSettings) -> float:
-    return tree.camera_frozen_s + deadlines.AIM_S
-
-
 def _base_aim_s(tree: TreeSettings, gate: GateSettings) -> float:
     return deadlines.BASE_TIMEOUT_S + deadlines.BASE_REST_S
 
@@ -122,7 +118,7 @@ CASES = {
     "bridge-kill": Case("camera bridge killed", "bridge", _KILL, deadlines.camera_gone_s),
     "gate-stop": Case("gate stopped; until the base rests", "gate", _STOP, deadlines.gate_gone_s, _base_aim_s),
     "gate-kill": Case("gate killed; until the base rests", "gate", _KILL, deadlines.gate_gone_s, _base_aim_s),
-    "camera-freeze": Case("camera repeats one picture", "", 0, deadlines.camera_frozen_s, _frozen_aim_s),
+    "camera-freeze": Case("camera repeats one picture", "", 0, deadlines.camera_frozen_s),
     "camera-stop": Case("camera process stopped", "camera", _STOP, deadlines.camera_gone_s),
     "camera-kill": Case("camera process killed", "camera", _KILL, deadlines.camera_gone_s),
 }

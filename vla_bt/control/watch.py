@@ -15,9 +15,13 @@ from vla_bt.control.obstacles import Blocked
 from vla_bt.policy.port import PolicyOutput, PolicyStatus
 from vla_bt.port import Battery, FrameInfo, GateStatus, Odometry, Scan, TeleopInput
 from vla_bt.settings import TreeSettings
+from vla_bt.words import Twist
 
 STAMP_TOLERANCE_S = 0.5
 """How far the time between two frames may differ between their stamps and their receipts [s]: more than a busy machine delays."""
+
+ARC_RADIUS_M = 0.5
+"""Turning by a radian changes the picture at least as much as driving this far [m]."""
 
 
 class CameraWatch(NamedTuple):
@@ -29,26 +33,29 @@ class CameraWatch(NamedTuple):
         The newest frame seen.
     seen_s : float
         Time of the last call [s].
-    unchanged_s : float
-        How long the robot has moved under the present, unchanged picture [s].
+    repeats : int
+        New frames with the present picture that arrived while the robot was driven.
+    driven_m : float
+        How far the robot was driven under the present picture [m]; turning counts as an arc of :data:`ARC_RADIUS_M`.
     stamp : str
         What is odd about the newest frame's stamp; empty if nothing.
     """
 
     frame: FrameInfo | None = None
     seen_s: float = 0.0
-    unchanged_s: float = 0.0
+    repeats: int = 0
+    driven_m: float = 0.0
     stamp: str = ""
 
 
 def camera_causes(
-    watch: CameraWatch, frame: FrameInfo | None, now_s: float, moving: bool, settings: TreeSettings
+    watch: CameraWatch, frame: FrameInfo | None, now_s: float, applied: Twist, settings: TreeSettings
 ) -> tuple[CameraWatch, dict[str, str]]:
     """Watch the camera for silence, a frozen picture and odd stamps.
 
-    Frozen means: while frames kept coming, the robot moved (``moving``: the velocity the gate applied was not zero) for longer
-    than ``camera_frozen_s`` under one unchanged picture. It stays frozen, also at rest, until the picture changes. A signature
-    of 0 says nothing of the picture.
+    Frozen means: ``camera_frozen_frames`` new frames repeated one picture while the gate drove the robot (``applied``) for at
+    least ``camera_frozen_m``: a way, not a time, so that a robot that has hardly begun to move is not suspected. It stays frozen,
+    also at rest, until the picture changes. A signature of 0 says nothing of the picture.
 
     Returns
     -------
@@ -60,18 +67,19 @@ def camera_causes(
     if frame is None:
         return watch._replace(seen_s=now_s), {"camera_stale": "no frame yet"}
     age_s = now_s - frame.received_s
-    unchanged_s = watch.unchanged_s
+    repeats, driven_m = watch.repeats, watch.driven_m
     if watch.frame is None or frame.signature != watch.frame.signature or not frame.signature:
-        unchanged_s = 0.0
-    elif moving and age_s <= settings.camera_timeout_s:
-        unchanged_s += max(0.0, now_s - watch.seen_s)
+        repeats, driven_m = 0, 0.0
+    elif not applied.is_zero() and age_s <= settings.camera_timeout_s:
+        repeats += frame.sequence != watch.frame.sequence
+        driven_m += (applied.speed + ARC_RADIUS_M * abs(applied.angular_z)) * max(0.0, now_s - watch.seen_s)
     stamp = watch.stamp if frame == watch.frame else _odd_stamp(watch.frame, frame)
-    watch = CameraWatch(frame, now_s, unchanged_s, stamp)
+    watch = CameraWatch(frame, now_s, repeats, driven_m, stamp)
     causes: dict[str, str] = {}
     if age_s > settings.camera_timeout_s:
         causes["camera_stale"] = f"last frame {age_s:.2f} s ago"
-    if watch.unchanged_s > settings.camera_frozen_s:
-        causes["camera_frozen"] = f"same picture over {watch.unchanged_s:.1f} s of driving"
+    if repeats >= settings.camera_frozen_frames and driven_m >= settings.camera_frozen_m:
+        causes["camera_frozen"] = f"{repeats} repeats of one picture over {driven_m:.2f} m of driving"
     if stamp:
         causes["camera_stamp_odd"] = stamp
     return watch, causes

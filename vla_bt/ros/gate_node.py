@@ -22,7 +22,6 @@ import fcntl
 import gc
 import os
 import select
-import signal
 import sys
 import threading
 import time
@@ -47,6 +46,7 @@ from std_srvs.srv import Trigger
 from vla_bt.control.gate import GateRule
 from vla_bt.ros import environment, qos
 from vla_bt.ros.parameters import declare
+from vla_bt.ros.process import Ending
 from vla_bt.settings import GateSettings, SettingsError, build
 from vla_bt.wire import Mailbox, WireError, pack_gate_status, runtime_directory, unpack_request
 from vla_bt.words import ZERO, Source, Twist
@@ -316,6 +316,7 @@ def survive_longest() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the gate; returns the exit code."""
+    ending = Ending()
     arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     parser = argparse.ArgumentParser(prog="gate_node", description=(__doc__ or "").splitlines()[0])
     parser.parse_args(remove_ros_args(args=arguments)[1:])
@@ -328,8 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingsError, ParameterException, RuntimeError, OSError) as problem:
         print(f"gate: {' '.join(str(problem).split())}", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: gate.stop())
+    ending.hand_to(gate.stop)
     failure = gate.run()
     if failure is not None:
         node.get_logger().fatal(f"{type(failure).__name__}: {failure}; zero was sent, the gate ends")

@@ -95,6 +95,27 @@ def run_node(
     return code
 
 
+class Ending:
+    """Catches the signals that end a process from the moment it is made, and hands them on once there is something to stop."""
+
+    def __init__(self) -> None:
+        self._told = False
+        self._stop: Callable[[], None] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._tell)
+
+    def _tell(self, *_: object) -> None:
+        self._told = True
+        if self._stop is not None:
+            self._stop()
+
+    def hand_to(self, stop: Callable[[], None]) -> None:
+        """Call ``stop`` when a signal comes, at once if one has come already."""
+        self._stop = stop
+        if self._told:
+            stop()
+
+
 def _limit_ending() -> None:
     """End this process by force if its ending hangs."""
     timer = threading.Timer(ENDING_LIMIT_S, os._exit, (1,))

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import signal
 import sys
 import threading
 import time
@@ -48,6 +47,7 @@ from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare
+from vla_bt.ros.process import Ending
 from vla_bt.ros.robot import RosRobot
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
 from vla_bt.trees.root import create_root
@@ -227,6 +227,7 @@ def _percentile_ms(values: deque[float], share: float) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tree; returns the exit code."""
+    ending = Ending()
     arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     parser = argparse.ArgumentParser(prog="tree_node", description=(__doc__ or "").splitlines()[0])
     parser.parse_args(remove_ros_args(args=arguments)[1:])
@@ -239,8 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingsError, ParameterException, RuntimeError, OSError) as problem:
         print(f"tree: {' '.join(str(problem).split())}", file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: process.stop())
+    ending.hand_to(process.stop)
     failure = process.run()
     if failure is not None:
         node.get_logger().fatal(f"{failure}; zero was sent, the tree ends")

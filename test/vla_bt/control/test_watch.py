@@ -18,7 +18,8 @@ from vla_bt.words import ZERO, Source, Twist
 SETTINGS = TreeSettings(
     tick_overrun_s=0.15,
     camera_timeout_s=0.25,
-    camera_frozen_s=1.0,
+    camera_frozen_frames=3,
+    camera_frozen_m=0.02,
     teleop_timeout_s=0.35,
     odometry_timeout_s=0.3,
     scan_timeout_s=0.5,
@@ -30,6 +31,7 @@ SETTINGS = TreeSettings(
     memory_critical_mb=500.0,
     required_inputs=["camera", "odometry", "scan", "battery"],
 )
+DRIVEN = Twist(0.3, 0.0, 0.0)
 BARE = replace(SETTINGS, required_inputs=[])
 PERIOD_S = 1.0 / 15.0
 NONE: dict[str, str] = {}
@@ -42,7 +44,7 @@ def frame(sequence: int = 1, received_s: float = 0.0, stamp_s: float | None = No
 def seen(frames: list[FrameInfo], moving: bool, settings: TreeSettings = SETTINGS) -> tuple[watch.CameraWatch, dict[str, str]]:
     state, causes = watch.CameraWatch(), NONE
     for item in frames:
-        state, causes = watch.camera_causes(state, item, item.received_s, moving, settings)
+        state, causes = watch.camera_causes(state, item, item.received_s, DRIVEN if moving else ZERO, settings)
     return state, causes
 
 
@@ -54,22 +56,36 @@ def test_a_camera_is_stale_after_its_time_out() -> None:
     state, causes = seen([frame()], moving=True)
     assert causes == NONE
     limit_s = SETTINGS.camera_timeout_s
-    assert watch.camera_causes(state, frame(), limit_s, True, SETTINGS)[1] == NONE
-    assert watch.camera_causes(state, frame(), limit_s + 0.01, True, SETTINGS)[1] == {"camera_stale": "last frame 0.26 s ago"}
-    assert watch.camera_causes(state, None, 0.0, True, SETTINGS)[1] == {"camera_stale": "no frame yet"}
+    assert watch.camera_causes(state, frame(), limit_s, DRIVEN, SETTINGS)[1] == NONE
+    assert watch.camera_causes(state, frame(), limit_s + 0.01, DRIVEN, SETTINGS)[1] == {"camera_stale": "last frame 0.26 s ago"}
+    assert watch.camera_causes(state, None, 0.0, DRIVEN, SETTINGS)[1] == {"camera_stale": "no frame yet"}
 
 
 def test_a_frozen_picture_counts_only_while_moving() -> None:
     assert seen(stream(5.0, frozen=True), moving=False)[1] == NONE
     assert seen(stream(5.0, frozen=False), moving=True)[1] == NONE
-    assert seen(stream(SETTINGS.camera_frozen_s, frozen=True), moving=True)[1] == NONE
-    assert "camera_frozen" in seen(stream(SETTINGS.camera_frozen_s + 2 * PERIOD_S, frozen=True), moving=True)[1]
+    repeats = SETTINGS.camera_frozen_frames
+    assert seen(stream(5.0, frozen=True)[:repeats], moving=True)[1] == NONE
+    assert "camera_frozen" in seen(stream(5.0, frozen=True)[: repeats + 1], moving=True)[1]
+
+
+def test_a_robot_that_has_hardly_begun_to_move_is_not_suspected() -> None:
+    creep = Twist(0.01, 0.0, 0.0)
+    state, causes = watch.CameraWatch(), NONE
+    for item in stream(1.9, frozen=True):
+        state, causes = watch.camera_causes(state, item, item.received_s, creep, SETTINGS)
+        assert causes == NONE
+    turn = Twist(0.0, 0.0, 0.5)
+    for item in stream(1.0, frozen=True):
+        later = replace(item, sequence=item.sequence + 100, received_s=item.received_s + 1.9, stamp_s=item.stamp_s + 1.9)
+        state, causes = watch.camera_causes(state, later, later.received_s, turn, SETTINGS)
+    assert "camera_frozen" in causes
 
 
 def test_short_moves_under_one_picture_add_up() -> None:
     state, causes = watch.CameraWatch(), NONE
     for item in stream(5.0, frozen=True):
-        state, causes = watch.camera_causes(state, item, item.received_s, item.sequence % 10 < 4, SETTINGS)
+        state, causes = watch.camera_causes(state, item, item.received_s, DRIVEN if item.sequence % 10 < 4 else ZERO, SETTINGS)
     assert "camera_frozen" in causes
 
 
@@ -77,16 +93,16 @@ def test_a_frozen_camera_stays_frozen_at_rest_until_the_picture_changes() -> Non
     state, causes = seen(stream(2.0, frozen=True), moving=True)
     for later in range(100):
         still = frame(31 + later, 2.0 + later * PERIOD_S)
-        state, causes = watch.camera_causes(state, still, still.received_s, False, SETTINGS)
+        state, causes = watch.camera_causes(state, still, still.received_s, ZERO, SETTINGS)
         assert "camera_frozen" in causes
     alive = frame(200, 10.0, signature=8)
-    assert watch.camera_causes(state, alive, 10.0, False, SETTINGS)[1] == NONE
+    assert watch.camera_causes(state, alive, 10.0, ZERO, SETTINGS)[1] == NONE
 
 
 def test_a_silent_camera_is_stale_not_frozen() -> None:
     state, _ = seen([frame()], moving=True)
     for tick in range(100):
-        state, causes = watch.camera_causes(state, frame(), tick * 0.05, True, SETTINGS)
+        state, causes = watch.camera_causes(state, frame(), tick * 0.05, DRIVEN, SETTINGS)
     assert list(causes) == ["camera_stale"]
 
 
@@ -110,12 +126,12 @@ def test_an_odd_stamp_is_named_and_changes_nothing_else(stamps: tuple[float, flo
     frames = [frame(i + 1, i * PERIOD_S, stamp, signature=i + 1) for i, stamp in enumerate(stamps)]
     state, causes = seen(frames, moving=True)
     assert causes == ({} if words is None else {"camera_stamp_odd": words})
-    _, again = watch.camera_causes(state, frames[-1], PERIOD_S + 0.05, True, SETTINGS)
+    _, again = watch.camera_causes(state, frames[-1], PERIOD_S + 0.05, DRIVEN, SETTINGS)
     assert again == causes  # as long as it is the newest frame
 
 
 def test_a_camera_that_is_not_required_raises_nothing() -> None:
-    assert watch.camera_causes(watch.CameraWatch(), None, 9.0, True, BARE)[1] == NONE
+    assert watch.camera_causes(watch.CameraWatch(), None, 9.0, DRIVEN, BARE)[1] == NONE
 
 
 def status(latched: bool = False, fault: str = "") -> GateStatus:
@@ -215,9 +231,9 @@ def test_directions() -> None:
 
 
 def test_every_cause_has_a_function_that_names_it() -> None:
-    camera = watch.CameraWatch(frame(), unchanged_s=9.0)
+    camera = watch.CameraWatch(frame(), repeats=9, driven_m=9.0)
     named = {
-        *watch.camera_causes(camera, frame(2, 0.0, 9.0), 9.0, True, SETTINGS)[1],
+        *watch.camera_causes(camera, frame(2, 0.0, 9.0), 9.0, ZERO, SETTINGS)[1],
         *watch.gate_causes(status(True, "x"), 9.0, SETTINGS),
         *watch.teleop_causes(TeleopInput(Twist(0.1), 0.0), 9.0, SETTINGS),
         *watch.policy_causes(policy("dead"), output(math.nan), None, 9.0, SETTINGS),
