@@ -104,7 +104,7 @@ def work_of(policy: NetworkPolicy, step: Callable[[], Any]) -> dict[str, Work]:
 def _flops(policy: NetworkPolicy) -> dict[str, int]:
     """Count operations on a network of the same configuration without memory, whatever the precision of the real one."""
     config = policy.config
-    network = empty_network(config, policy.tokenizers, policy.network.model_configs())
+    network = empty_network(config, policy.tokenizers, policy.network.model_configs()).requires_grad_(False)
     views = torch.zeros((1, 1, config.views, 3, config.image.height, config.image.width), dtype=torch.uint8, device="meta")
     text = _meta_text(policy)
     counter = FlopCounterMode(display=False)
@@ -167,7 +167,7 @@ def _speed(device: torch.device, dtype: torch.dtype, eight_bit: bool) -> float:
             linear = torch.ao.quantization.quantize_dynamic(nn.Sequential(linear), {nn.Linear}, dtype=torch.qint8)
         linear = linear.to(device) if eight_bit and device.type == "cpu" else linear.to(device, dtype)
         values = torch.ones((rows, inner), device=device, dtype=dtype)
-        repeats = max(1, (1 << 30) // (rows * inner * columns))
+        repeats = max(1, (1 << 28) // (rows * inner * columns))
         with torch.inference_mode():
             seconds = _best(functools.partial(_repeat, linear, values, repeats), device)
         best = max(best, 2.0 * rows * inner * columns * repeats / seconds)

@@ -25,7 +25,7 @@ from vla_bt.settings import SettingsError
 
 ALTERNATIVES = ("bf16", "int8", "bf16+layers12", "int8+layers12", "bf16+layers6", "int8+layers6")
 _CHECKED_ABOVE = 0.02  # of what is available: less is not worth a second of building
-_GRANULE = 1 << 20
+_LIBRARIES = 10_000_000  # tokenizers, kernels' scratch, module objects
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,20 @@ def plan(
     if stored_dtype is None:  # built in float32 first, then changed weight by weight
         loading = max(0, 4 * whole - kept) + (4 * largest if how.precision in ("bf16", "fp16") else 0)
     else:
-        loading = 4 * largest if how.precision == "int8" else 0
-    # While text and picture are computed on: oneDNN's own layout of the largest 16-bit matrix, and the activations.
+        loading = _quantising(network) if how.precision == "int8" else 0
     itemsize = 2 if how.precision in ("bf16", "fp16") else 4
-    running = itemsize * largest * (itemsize == 2) // 8 + _activations(network) * itemsize
-    return Plan(str(how), parts, loading, running)
+    running = _activations(network) * itemsize
+    return Plan(str(how), parts, loading + _LIBRARIES, running + _LIBRARIES)
+
+
+def _quantising(network: PolicyNetwork) -> int:
+    """Return the bytes torch needs on the way to 8 bits: a linear layer's copies, a recurrent one made in float32 first."""
+    linear = max((module.weight.numel() for module in network.modules() if type(module) is nn.Linear), default=0)
+    cell = network.memory.cell
+    recurrent = 0
+    if isinstance(cell, nn.LSTM | nn.GRU):
+        recurrent = 6 * max(sum(weight.numel() for weight in layer) for layer in cell.all_weights)
+    return max(2 * linear, recurrent)
 
 
 def _weights(network: PolicyNetwork) -> Iterator[tuple[str, nn.Module, int]]:
@@ -220,7 +229,7 @@ def _rough_bytes(config: PolicyConfig, stored: Path | None) -> float:
     sources = any(part is not None and part.source for part in (config.kosmos, config.clip))
     numbers = sum(tower.layers * (4 * tower.width**2 + 2 * tower.width * tower.mlp) for tower in towers)
     words = sum(part.vocabulary * part.text.width for part in (config.kosmos, config.clip) if part)
-    return float("inf") if sources else 8.0 * (numbers + words + 20 * _GRANULE)
+    return float("inf") if sources else 8.0 * (numbers + words + 20e6)
 
 
 def dtype_of(stored: Path) -> torch.dtype:

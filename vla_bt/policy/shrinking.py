@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vla_bt.memory.monitor import clear_caches
 from vla_bt.policy.config import Tower
 from vla_bt.policy.network import PolicyNetwork
 from vla_bt.policy.runtime import NetworkPolicy
@@ -141,6 +142,7 @@ def quantise(network: PolicyNetwork) -> None:
         warnings.simplefilter("ignore")  # announces its successor, which is slower here
         for part in (network.encoders, network.fusion, network.memory):
             quantization.quantize_dynamic(part, how, dtype=torch.qint8, inplace=True)
+            clear_caches()  # the allocator would keep the copies made on the way
 
 
 def _quantise_weights(module: nn.Module) -> None:
