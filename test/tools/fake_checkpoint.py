@@ -1,4 +1,6 @@
-"""Make a training checkpoint as the original's trainer wrote it: ``python test/tools/fake_checkpoint.py FILE [--preset hybrid] [--scale full]``.
+"""Make a training checkpoint as the original's trainer wrote it.
+
+    python test/tools/fake_checkpoint.py FILE [--preset hybrid] [--scale full]
 
 Real widths and key names of one Kosmos2Model, one CLIPModel, a fusion layer, a recurrent memory and an MLP; random values scaled
 so that a forward pass stays finite; beside them the trainer's ``args`` (argparse.Namespace), counters and Adam's two moments.

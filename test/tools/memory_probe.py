@@ -1,4 +1,6 @@
-"""Load a policy, take steps, and print as JSON what was predicted and what was measured: ``python test/tools/memory_probe.py POLICY``.
+"""Load a policy, take steps, and print as JSON what was predicted and what was measured.
+
+    python test/tools/memory_probe.py POLICY
 
 Measured is the peak of private memory (RssAnon, sampled) and the file's pages that a few steps touched, both beyond what the
 process had before loading.
