@@ -14,11 +14,11 @@ AIM_S = 0.3
 BASE_TIMEOUT_S = 0.5
 """Silence on ``cmd_vel`` after which a base stops by itself [s]."""
 
-CAMERA_RATE_HZ = 15.0
-"""Pictures a second of the simulated camera [Hz]."""
-
 BASE_REST_S = 0.5
 """What a base may take to come to rest after that [s]."""
+
+CAMERA_RATE_HZ = 15.0
+"""Pictures a second of the simulated camera [Hz]."""
 
 
 def tree_gone_s(tree: TreeSettings, gate: GateSettings) -> float:

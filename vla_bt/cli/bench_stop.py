@@ -13,7 +13,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,10 +96,10 @@ def run(options: argparse.Namespace) -> int:
         with stop_bench(options.seed) as bench:
             load = LoadMeter()
             times = measure(bench, names, options.repeats, progress)
-            busy = load.stop()
+            busy, held = load.stop(), bench.held
     except BenchError as problem:
         raise SettingsError(str(problem)) from None
-    report = make_report(times, options.repeats, busy)
+    report = make_report(times, options.repeats, busy, held)
     print(json.dumps(report, indent=2) if options.json else _table(report))
     return 0 if report["timing"]["ok"] else 1
 
@@ -160,8 +160,10 @@ def measure(
     return times
 
 
-def make_report(times: dict[str, list[float | None]], repeats: int, busy: dict[str, Any]) -> dict[str, Any]:
-    """Judge what was measured."""
+def make_report(
+    times: dict[str, list[float | None]], repeats: int, busy: dict[str, Any], held: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Judge what was measured; ``held`` is why the robot once did not drive, in words."""
     from vla_bt.bench.stop import CASES
     from vla_bt.settings import GateSettings, TreeSettings, load
 
@@ -192,7 +194,7 @@ def make_report(times: dict[str, list[float | None]], repeats: int, busy: dict[s
                 for name in times
             },
         },
-        "timing": {"ok": all(case["ok"] for case in cases.values()), "cases": cases, "machine": busy},
+        "timing": {"ok": all(case["ok"] for case in cases.values()), "cases": cases, "held": list(held), "machine": busy},
     }
 
 
@@ -222,5 +224,6 @@ def _table(report: dict[str, Any]) -> str:
         if not case["ok"]:
             notes.append("MISSED")
         lines.append(f"{name:15s}{cells}{plan['aim_ms']:7.0f}{plan['worst_by_settings_ms']:13.0f}  {'; '.join(notes)}")
+    lines += [f"did not drive when it should have: {words}" for words in timing["held"]]
     lines.append("every case stopped, every median within its aim" if timing["ok"] else "FAILED")
     return "\n".join(lines)

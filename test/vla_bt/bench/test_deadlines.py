@@ -78,19 +78,24 @@ def test_an_emergency_stop_is_zero_at_the_gates_next_word(phase_s: float) -> Non
 
 
 class AgeingRobot(MemoryRobot):
-    """A robot whose camera can be lost, and whose frames arrive ``early_s`` before the tick that sees them first."""
+    """A robot whose camera can be lost or repeat itself, and whose frames arrive ``early_s`` before the tick that sees them."""
 
     def __init__(self, early_s: float) -> None:
         super().__init__(T)
-        self.lost = False
+        self.lost = self.frozen = False
         self._early_s = early_s
         self._last: Snapshot | None = None
+        self.changed_s = 0.0
 
     def snapshot(self) -> Snapshot:
         snapshot = super().snapshot()
         assert snapshot.frame is not None
         if not self.lost:
             frame = replace(snapshot.frame, received_s=snapshot.frame.received_s - self._early_s)
+            if self.frozen and self._last is not None and self._last.frame is not None:
+                frame = replace(frame, signature=self._last.frame.signature)
+            else:
+                self.changed_s = frame.received_s
             self._last = replace(snapshot, frame=frame)
         assert self._last is not None
         return replace(snapshot, frame=self._last.frame)
@@ -155,6 +160,16 @@ def test_a_lost_camera_stops_in_time(early_s: float, ticks: int) -> None:
 
     taken_s = stop_time_s(lose, lambda robot, _: robot.last_frame_s, early_s, ticks)
     assert taken_s <= deadlines.camera_gone_s(TREE, GATE) + 1e-6
+
+
+@pytest.mark.parametrize(("early_s", "ticks"), PHASES)
+def test_a_camera_that_repeats_itself_stops_in_time(early_s: float, ticks: int) -> None:
+    def freeze(robot: AgeingRobot, _: FailingPolicy) -> None:
+        robot.frozen = True
+
+    taken_s = stop_time_s(freeze, lambda robot, _: robot.changed_s, early_s, ticks)
+    lag_s = T  # this camera's frames only come at ticks
+    assert taken_s <= deadlines.camera_frozen_s(TREE, GATE) + lag_s + 1e-6
 
 
 @pytest.mark.parametrize(("early_s", "ticks"), PHASES[:4])
