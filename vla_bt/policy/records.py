@@ -1,7 +1,8 @@
 """Records between the tree and the policy's worker, on top of ``vla_bt.wire``.
 
 Promises: fixed layouts with magic and version; what does not decode is a ``WireError`` for the socket's owner to count and drop.
-A result may hold non-finite numbers only if its flag says so: they are to be seen and refused, not hidden.
+A result may hold non-finite numbers only if its flag says so: they are to be seen and refused, not hidden. It carries the actions
+after and before they were limited.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_bt.policy.port import PolicyInfo, PolicyStep
+from vla_bt.policy.step import NetworkStep
 from vla_bt.wire import VERSION, WireError, body_of, unpack
 from vla_bt.words import Twist
 
@@ -132,8 +134,11 @@ def pack_result(result: StepResult) -> bytes:
     chunk = np.asarray(step.actions, "<f4")
     if chunk.ndim != 2 or chunk.shape[1] != 3 or not 1 <= len(chunk) <= MAX_CHUNK:
         raise WireError(f"actions of shape {chunk.shape}; expected (1 to {MAX_CHUNK}, 3)")
+    raw = np.asarray(getattr(step, "raw_actions", chunk), "<f4")
+    if raw.shape != chunk.shape:
+        raw = chunk
     flags = _HIT * step.text_cache_hit | _CLAMPED * step.clamped | _NOT_FINITE * (not step.finite)
-    tail = chunk.tobytes() + struct.pack("<f", step.stop_probability)
+    tail = chunk.tobytes() + raw.tobytes() + struct.pack("<f", step.stop_probability)
     head = (result.pid, result.goal_id, result.frame_sequence, result.frame_time_s, step.action_period_s, step.latency_s)
     return _record(RESULT, _RESULT, *head, flags, len(chunk), tail=tail)
 
@@ -146,10 +151,12 @@ def unpack_result(data: bytes) -> StepResult:
     time_s, period_s, latency_s = (float(value) for value in head[3:6])
     flags, count = int(head[6]), int(head[7])
     numbers = np.frombuffer(body[_RESULT.size :], "<f4") if not (len(body) - _RESULT.size) % 4 else np.empty(0, "<f4")
-    if not 1 <= count <= MAX_CHUNK or len(numbers) != 3 * count + 1 or period_s <= 0.0:
+    if not 1 <= count <= MAX_CHUNK or len(numbers) != 6 * count + 1 or period_s <= 0.0:
         raise WireError(f"result of {len(body)} bytes does not hold {count} actions")
-    step = PolicyStep(
-        actions=numbers[:-1].reshape(count, 3).astype(np.float32),
+    actions, raw_actions = numbers[:-1].reshape(2, count, 3).astype(np.float32)
+    step = NetworkStep(
+        actions=actions,
+        raw_actions=raw_actions,
         action_period_s=period_s,
         stop_probability=float(numbers[-1]),
         latency_s=latency_s,

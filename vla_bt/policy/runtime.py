@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,23 +21,14 @@ from torch import Tensor
 from vla_bt.policy.config import PolicyConfig
 from vla_bt.policy.encoders import TextFeatures, Tokens, tokenizers_for
 from vla_bt.policy.network import PolicyNetwork, State
-from vla_bt.policy.port import PolicyInfo, PolicyStep
+from vla_bt.policy.port import PolicyInfo
 from vla_bt.policy.preprocess import views_of
+from vla_bt.policy.step import NetworkStep
 from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.settings import SettingsError
 from vla_bt.words import ZERO, Twist
 
 _CACHED_GOALS = 64
-
-
-@dataclass(frozen=True)
-class NetworkStep(PolicyStep):
-    """A step that also tells what the network wanted before it was limited.
-
-    ``raw_actions`` is of the same shape and units as ``actions``; it may hold non-finite numbers.
-    """
-
-    raw_actions: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,8 @@ class NetworkPolicy:
             numbers = torch.cat([out.actions.flatten(), claim]).float().cpu().numpy()
         actions = _three_wide(numbers[:-1].reshape(out.actions.shape[-2:]))
         stop = float(numbers[-1])
-        limited = np.clip(actions, -self._limits, self._limits)
+        finite = np.isfinite(actions)
+        limited = np.where(finite, np.clip(actions, -self._limits, self._limits), actions)
         hit, self._text_cache_hit = self._text_cache_hit, True
         step = NetworkStep(
             raw_actions=actions,
@@ -157,7 +149,7 @@ class NetworkPolicy:
             stop_probability=stop,
             latency_s=time.perf_counter() - started,
             text_cache_hit=hit,
-            clamped=bool((limited != actions).any()) and bool(np.isfinite(actions).all()),
+            clamped=bool((limited != actions)[finite].any()),
         )
         if not step.finite:
             self._state = ()

@@ -19,7 +19,9 @@ from vla_bt.policy.frames import FrameSource
 from vla_bt.settings import SettingsError
 
 
-def talk(lines: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
+def talk(
+    lines: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, list[str]]:
     monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
     code = main(["policy", "shell", "small-cnn@tiny", *arguments])
     return code, capsys.readouterr().out.splitlines()
@@ -34,7 +36,9 @@ def shell() -> tuple[Shell, list[str]]:
 
 
 def test_it_works_from_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = "infer 2\ngoal turn left\ninfer\nmemory\nreduce bf16\ninfer\nbenchmark 2\nclear\nload small@tiny\ninfer\nquit\ninfer\n"
+    lines = (
+        "infer 2\ngoal turn left\ninfer\nmemory\nreduce bf16\ninfer\nbenchmark 2\nclear\nload small@tiny\ninfer\nquit\ninfer\n"
+    )
     code, out = talk(lines, monkeypatch, capsys)
     assert code == 0
     assert out[0].startswith("small-cnn@tiny (untrained), frames of 128 x 72")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vla_bt.policy import records
 from vla_bt.policy.port import PolicyInfo, PolicyStep
 from vla_bt.policy.records import Heartbeat, StepRequest, StepResult, WorkerError, WorkerInfo
+from vla_bt.policy.step import NetworkStep
 from vla_bt.wire import WireError
 from vla_bt.words import Twist
 
@@ -54,10 +55,19 @@ def test_result_with_any_numbers(rows: list[tuple[float, ...]], stop: float, hit
     assert (back.pid, back.goal_id, back.frame_sequence, back.frame_time_s) == (7, 1, 2, 3.5)
 
 
+def test_what_was_wanted_before_the_limit_travels_too() -> None:
+    limited, wanted = np.full((2, 3), 0.5, np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
+    step = NetworkStep(limited, 0.2, 0.0, clamped=True, raw_actions=wanted)
+    back = records.unpack_result(records.pack_result(StepResult(7, 1, 2, 3.5, step))).step
+    assert isinstance(back, NetworkStep)
+    np.testing.assert_array_equal(back.actions, limited)
+    np.testing.assert_array_equal(back.raw_actions, wanted)
+
+
 def test_a_non_finite_result_must_say_so() -> None:
     step = PolicyStep(np.full((1, 3), np.nan, np.float32), 0.2, 0.0)
     data = bytearray(records.pack_result(StepResult(7, 1, 2, 3.5, step)))
-    flags = len(data) - 4 * 4 - 2
+    flags = len(data) - 4 * 7 - 2
     assert data[flags] == 4
     data[flags] = 0
     with pytest.raises(WireError, match="disagree"):

@@ -122,6 +122,19 @@ def test_actions_beyond_the_range_are_cut_and_flagged() -> None:
     step = policy.step(FRAMES[0], 0.0, ZERO)
     assert step.clamped
     np.testing.assert_array_equal(step.actions, np.array([[0.5, -0.5, 0.0]], np.float32))
+    np.testing.assert_allclose(step.raw_actions, [[15.0, -15.0, 0.0]], atol=1.0)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_no_limit_hides_a_number_that_is_none(value: float) -> None:
+    policy = tiny()
+    with torch.no_grad():
+        policy.network.head.action.bias.copy_(torch.tensor([value, 30.0]))
+    policy.reset(GOAL)
+    step = policy.step(FRAMES[0], 0.0, ZERO)
+    assert not step.finite
+    np.testing.assert_array_equal(step.actions[0], np.array([value, 0.5, 0.0], np.float32))
+    assert policy.state_resets == 1
 
 
 def test_numbers_that_are_none_are_reported_and_do_not_stay() -> None:
