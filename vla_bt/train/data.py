@@ -69,6 +69,12 @@ class Lesson:
     refuse: bool
     start: int
 
+    @property
+    def told(self) -> str:
+        """What the sentence asks for: left, right, empty for neither, or to be refused."""
+        side = self.sequence.side
+        return "refused" if self.refuse else mirrored(side) if self.flip else side
+
     def __len__(self) -> int:
         """Return the number of frames."""
         return len(self.sequence) - self.start
@@ -79,6 +85,7 @@ class Batch:
     """One window of several lessons, (batch, time, ...); ``mask`` is 0 where a lesson is over."""
 
     sentences: list[str]
+    told: list[str]
     frames: Tensor
     twist: Tensor
     actions: Tensor
@@ -110,7 +117,7 @@ def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.ran
 def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -> Iterator[Batch]:
     """Yield the windows of a group of lessons, in order; ``rng`` changes the pictures, None leaves them as they are."""
     looks = [_Look(rng) if rng is not None else None for _ in group]
-    sentences = [lesson.sentence for lesson in group]
+    words = {"sentences": [lesson.sentence for lesson in group], "told": [lesson.told for lesson in group]}
     for start in range(0, max(map(len, group)), window):
         span = min(window, max(map(len, group)) - start)
         parts = [_cut(lesson, start, span) for lesson in group]
@@ -119,7 +126,7 @@ def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -
         for index, look in enumerate(looks):
             if look is not None:
                 frames[index] = look(frames[index])
-        yield Batch(sentences=sentences, frames=frames, first=start == 0, **stacked)
+        yield Batch(**words, frames=frames, first=start == 0, **stacked)
 
 
 def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]]:
@@ -143,13 +150,12 @@ class _Look:
     """One way to change pictures: light, colour, softness, grain."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        gain = float(np.exp(rng.normal(0.0, 0.25))) if rng.random() < 0.8 else float(rng.uniform(0.3, 0.8))
-        self._gain = torch.tensor(gain * rng.normal(1.0, 0.08, 3), dtype=torch.float32)
-        self._offset = torch.tensor(rng.normal(0.0, 8.0) + rng.normal(0.0, 4.0, 3), dtype=torch.float32)
-        mixed = np.eye(3) + rng.normal(0.0, 0.08, (3, 3))
+        self._gain = torch.tensor(np.exp(rng.normal(0.0, 0.2)) * rng.normal(1.0, 0.05, 3), dtype=torch.float32)
+        self._offset = float(rng.normal(0.0, 5.0))
+        mixed = np.eye(3) + rng.normal(0.0, 0.05, (3, 3))
         self._mix = torch.tensor(mixed, dtype=torch.float32) if rng.random() < 0.3 else None
-        self._softness = float(rng.uniform(0.1, 0.5)) if rng.random() < 0.3 else 0.0
-        self._grain = float(rng.uniform(2.0, 16.0)) if rng.random() < 0.4 else 0.0
+        self._softness = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.2 else 0.0
+        self._grain = float(rng.uniform(1.0, 10.0)) if rng.random() < 0.25 else 0.0
         self._rng = rng
 
     def __call__(self, frames: Tensor) -> Tensor:

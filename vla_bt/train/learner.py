@@ -15,14 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vla_bt.policy.config import PolicyConfig
-from vla_bt.policy.encoders import tokenizers_for
+from vla_bt.policy.config import TEXT_FEATURES, PolicyConfig
+from vla_bt.policy.encoders import Words, tokenizers_for
 from vla_bt.policy.network import PolicyNetwork, State
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.train.data import Batch
 from vla_bt.train.practice import AUXILIARY
 from vla_bt.train.settings import TrainSettings
 
+TOLD = ("left", "right", "", "refused")
+"""What the words ask for, an auxiliary question to the text side alone."""
+
+_USUAL_INPUTS = 256
 _WARM_UP = 0.05
 _LAST_RATE = 0.03
 _CLIP = 1.0
@@ -38,12 +42,21 @@ class Learner:
             torch.manual_seed(settings.seed)
             self.network = PolicyNetwork(config, self.tokenizers).to(memory_format=torch.channels_last)
             width = self.network.memory.width
-            self.auxiliary = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, AUXILIARY))
+            self.auxiliary = nn.ModuleDict(
+                {
+                    "remembered": nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, AUXILIARY)),
+                    "seen": nn.Linear(config.fusion.width, AUXILIARY),
+                }
+            )
+            words = sum(size for name, (_, size) in self.network.encoders.shapes(config).items() if name in TEXT_FEATURES)
+            self.told = nn.Linear(words, len(TOLD))
         self.averaged = copy.deepcopy(self.network)
-        self._modules = nn.ModuleList([self.network, self.auxiliary])
-        self.optimiser = torch.optim.AdamW(
-            self._modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self._modules = nn.ModuleList([self.network, self.auxiliary, self.told])
+        groups: dict[float, list[nn.Parameter]] = {}
+        for weight in self._modules.parameters():
+            groups.setdefault(_share_of_rate(weight), []).append(weight)
+        self._shares = list(groups)
+        self.optimiser = torch.optim.AdamW([{"params": part} for part in groups.values()], weight_decay=settings.weight_decay)
         self.steps = 0
         self._state: State = ()
 
@@ -58,14 +71,15 @@ class Learner:
         """Take one step on one window; the memory goes on from the window before, unless it is the first."""
         self._modules.train()
         losses = self._losses(self.network, batch)
-        total = (
-            losses["action"] + self.settings.stop_weight * losses["stop"] + self.settings.auxiliary_weight * losses["auxiliary"]
-        )
+        settings = self.settings
+        total = losses["action"] + settings.stop_weight * losses["stop"]
+        total = total + settings.auxiliary_weight * (losses["remembered"] + 0.5 * losses["seen"])
+        total = total + settings.told_weight * losses["told"]
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self._modules.parameters(), _CLIP)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self.optimiser.param_groups, self._shares, strict=True):
+            group["lr"] = rate * share
         self.optimiser.step()
         self.steps += 1
         self._average()
@@ -79,19 +93,22 @@ class Learner:
         with fast:
             text = network.encoders.text({name: coder.encode(batch.sentences) for name, coder in self.tokenizers.items()})
             out = network(views, text, batch.twist, self._state)
-            places = self.auxiliary(out.memory)
+            places = {"remembered": self.auxiliary["remembered"](out.memory), "seen": self.auxiliary["seen"](out.fused)}
+            told = self.told(torch.cat([_vector(feature) for feature in text.values()], dim=-1))
         self._state = tuple(part.detach() for part in out.state)
         scale = network.head.scale
         wanted = (batch.actions[..., : len(scale)] / scale).clamp(-1.0, 1.0)
         mask, many = batch.mask, batch.mask.sum().clamp(min=1.0)
         action = functional.smooth_l1_loss(out.actions.float() / scale, wanted, reduction="none", beta=0.1).mean((-1, -2))
-        losses = {"action": (action * mask).sum() / many, "stop": torch.zeros(()), "auxiliary": torch.zeros(())}
+        losses = {"action": (action * mask).sum() / many, "stop": torch.zeros(())}
         if out.stop_logit is not None:
             stop = functional.binary_cross_entropy_with_logits(out.stop_logit.float(), batch.stop, reduction="none")
             losses["stop"] = (stop * mask).sum() / many
         known = batch.known * mask[..., None]
-        away = functional.smooth_l1_loss(places.float(), batch.auxiliary.clamp(-4.0, 4.0), reduction="none", beta=0.1)
-        losses["auxiliary"] = (away * known).sum() / known.sum().clamp(min=1.0)
+        for name, place in places.items():
+            away = functional.smooth_l1_loss(place.float(), batch.auxiliary.clamp(-4.0, 4.0), reduction="none", beta=0.1)
+            losses[name] = (away * known).sum() / known.sum().clamp(min=1.0)
+        losses["told"] = functional.cross_entropy(told.float(), torch.tensor([TOLD.index(word) for word in batch.told]))
         return losses
 
     def _average(self) -> None:
@@ -110,6 +127,7 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "auxiliary": self.auxiliary.state_dict(),
+            "told": self.told.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
@@ -119,6 +137,24 @@ class Learner:
         """Go on from a state."""
         self.network.load_state_dict(state["network"])
         self.auxiliary.load_state_dict(state["auxiliary"])
+        self.told.load_state_dict(state["told"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps = state["steps"]
+
+
+def _share_of_rate(weight: Tensor) -> float:
+    """Return the share of the learning rate that a weight gets.
+
+    A step of Adam moves each weight by the rate, so it moves what a layer yields by the rate times the layer's inputs: the layer
+    that joins thousands of them would be thrown out of the range of its rectifiers in a few steps, never to come back.
+    """
+    return min(1.0, _USUAL_INPUTS / weight.shape[1]) if weight.ndim == 2 else 1.0
+
+
+def _vector(feature: Tensor | Words) -> Tensor:
+    """Return a text feature as one vector (batch, width); of words the mean."""
+    if not isinstance(feature, Words):
+        return feature
+    weights = feature.mask[..., None].to(feature.values.dtype)
+    return (feature.values * weights).sum(1) / weights.sum(1)

@@ -20,7 +20,7 @@ class TrainSettings:
     """One training run: rounds of collecting and learning; the first by the expert, the others by the policy itself."""
 
     policy: str = setting("small-cnn", "preset in config/policies")
-    seed: int = setting(1, "of scenes, sentences, weights and order", 0, 1_000_000)
+    seed: int = setting(0, "of scenes, sentences, weights and order", 0, 9)
     jobs: int = setting(2, "processes that collect, and that try the policy out", 1, 64)
     threads: int = setting(1, "torch's threads while learning", 1, 64)
     worlds: int = setting(400, "worlds of the first round; each is driven twice, once a side", 1, 100_000)
@@ -31,13 +31,14 @@ class TrainSettings:
     dagger_epochs: int = setting(3, "passes over everything collected so far in each later round", 1, 1000)
     batch: int = setting(8, "sequences a step", 1, 512)
     window: int = setting(32, "frames of each sequence a step; the memory is carried on to the next", 4, 512)
-    learning_rate: float = setting(1e-3, "at its highest", 1e-6, 0.1)
+    learning_rate: float = setting(2.5e-3, "at its highest", 1e-6, 0.1)
     weight_decay: float = setting(1e-2, "of AdamW", 0.0, 1.0)
     average: float = setting(0.995, "decay of the averaged weights, which are the ones tried out and shipped", 0.0, 0.99999)
     mirror: float = setting(0.5, "share of sequences mirrored, words included", 0.0, 1.0)
     refusals: float = setting(0.06, "share of sequences whose goal is meaningless or elsewhere: the label is to stand", 0.0, 0.5)
     stop_weight: float = setting(0.1, "of the stop signal's loss", 0.0, 10.0)
     auxiliary_weight: float = setting(0.3, "of the loss on where cup and boxes are", 0.0, 10.0)
+    told_weight: float = setting(0.1, "of the loss on what the words ask for, read from the text side alone", 0.0, 10.0)
     trials: int = setting(40, "closed-loop trials after each round, half of them hard", 0, 10_000)
     label: str = setting("trained in the simulator", "what people are told about the weights")
 

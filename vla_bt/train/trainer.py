@@ -29,7 +29,14 @@ from vla_bt.train.metrics import table
 from vla_bt.train.settings import TRAIN_SEEDS, VALIDATION_SEEDS, TrainSettings
 from vla_bt.train.trials import Trial, try_all
 
-COLUMNS = ("round", "epoch", "steps", "frames", "rate", "action", "stop", "auxiliary", "seconds")
+LOSSES = {
+    "action": "velocities",
+    "stop": "stop signal",
+    "remembered": "places remembered",
+    "seen": "places seen",
+    "told": "words",
+}
+COLUMNS = ("round", "epoch", "steps", "frames", "rate", *LOSSES, "seconds")
 _VALIDATION_WORLDS = 20
 _LATER_PEAK = 0.5
 _ROUND_SEEDS = 100_000
@@ -113,10 +120,10 @@ class Trainer:
     def _jobs(self, number: int) -> list[Job]:
         settings, image = self.settings, self.config.image
         count = settings.dagger_worlds if number else settings.worlds
-        first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * (settings.seed % 10)
+        first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
-        hard = np.random.default_rng([settings.seed, number, 239]).random(count) < settings.hard_share
-        return [Job(first + i, bool(hard[i]), driver, image.frame_width, image.frame_height) for i in range(count)]
+        share = round(10 * settings.hard_share)
+        return [Job(first + i, i * 7 % 10 < share, driver, image.frame_width, image.frame_height) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         jobs = self._jobs(number)
@@ -145,12 +152,13 @@ class Trainer:
         for epoch in range(done, epochs):
             rng = np.random.default_rng([settings.seed, number, epoch, 241])
             began = time.perf_counter()
-            sums: dict[str, float] = dict.fromkeys(("action", "stop", "auxiliary"), 0.0)
+            sums: dict[str, float] = dict.fromkeys(LOSSES, 0.0)
             windows_done, frames, rate = 0, 0, 0.0
             groups = draw_lessons(sequences, settings, rng)
             for index, group in enumerate(groups):
                 rate = self._learner.rate((epoch + index / len(groups)) / epochs, peak)
-                for batch in windows(group, settings.window, rng):
+                # The first pass is over pictures as they are: what is where must be learned before what may change.
+                for batch in windows(group, settings.window, rng if number or epoch else None):
                     for name, loss in self._learner.learn(batch, rate).items():
                         sums[name] += loss
                     windows_done += 1
@@ -161,8 +169,8 @@ class Trainer:
             self._log.add(row)
             self._save(number, epoch + 1)
             self._say(
-                f"round {number}, pass {epoch + 1} of {epochs}: action {row['action']}, stop {row['stop']}, "
-                f"places {row['auxiliary']}, {frames / row['seconds']:.0f} frames/s"
+                f"round {number}, pass {epoch + 1} of {epochs}: {', '.join(f'{name} {row[name]}' for name in LOSSES)}; "
+                f"{frames / row['seconds']:.0f} frames/s"
             )
             plot(self._log.rows(), self.folder / "progress.png")
 
@@ -208,7 +216,7 @@ def plot(rows: list[dict[str, str]], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     frames = np.cumsum([int(row["frames"]) for row in rows])
-    for name, words in (("action", "velocities"), ("stop", "stop signal"), ("auxiliary", "places")):
+    for name, words in LOSSES.items():
         axes.plot(frames, [float(row[name]) for row in rows], marker=".", label=words)
     for at, (before, after) in enumerate(pairwise(rows)):
         if before["round"] != after["round"]:
