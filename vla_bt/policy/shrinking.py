@@ -133,16 +133,30 @@ def quantise(network: PolicyNetwork) -> None:
     if network.device.type == "cuda":
         _quantise_weights(network)
         return
-    from torch.ao import quantization
-
-    network.float()
-    how: Any = {nn.Linear: quantization.per_channel_dynamic_qconfig}
-    how |= {nn.LSTM: quantization.default_dynamic_qconfig, nn.GRU: quantization.default_dynamic_qconfig}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # announces its successor, which is slower here
         for part in (network.encoders, network.fusion, network.memory):
-            quantization.quantize_dynamic(part, how, dtype=torch.qint8, inplace=True)
+            _quantise_layers(part)
             clear_caches()  # the allocator would keep the copies made on the way
+    network.float()
+
+
+def _quantise_layers(part: nn.Module) -> None:
+    """Replace one layer after the other, so that 16-bit weights are never all widened at once."""
+    from torch.ao import quantization
+
+    dynamic: Any = torch.ao.nn.quantized.dynamic
+    how: dict[type[nn.Module], Any] = {
+        nn.Linear: (dynamic.Linear, quantization.per_channel_dynamic_qconfig),
+        nn.LSTM: (dynamic.LSTM, quantization.default_dynamic_qconfig),
+        nn.GRU: (dynamic.GRU, quantization.default_dynamic_qconfig),
+    }
+    child: Any
+    for parent in list(part.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) in how:
+                kind, child.qconfig = how[type(child)]
+                setattr(parent, name, kind.from_float(child.float()))
 
 
 def _quantise_weights(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_a_picture_a_video_and_an_episode_are_sources(tmp_path: Path) -> None:
     video = FrameSource(str(tmp_path / "drive.avi"), tmp_path)
     seen = [video.next(60, 40) for _ in range(5)]
     assert [round(float(frame.pixels.mean()) / 120) for frame in seen] == [0, 1, 2, 0, 1], "it starts over"
-    assert all(later.time_s > earlier.time_s for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later.time_s > earlier.time_s for earlier, later in itertools.pairwise(seen))
 
     with h5py.File(tmp_path / "episode.h5", "w") as file:
         file["images"] = np.stack([red, red // 2])
