@@ -150,7 +150,7 @@ def stop_time_s(
     raise AssertionError("it never stopped")
 
 
-PHASES = [(early_s, 30 + extra) for early_s in (0.0, 0.01, 0.03, 0.049) for extra in range(4)]
+PHASES = [(early_s, 30 + extra) for early_s in (0.0, 0.03, 0.049) for extra in range(3)]
 
 
 @pytest.mark.parametrize(("early_s", "ticks"), PHASES)
@@ -172,7 +172,7 @@ def test_a_camera_that_repeats_itself_stops_in_time(early_s: float, ticks: int) 
     assert taken_s <= deadlines.camera_frozen_s(TREE, GATE) + lag_s + 1e-6
 
 
-@pytest.mark.parametrize(("early_s", "ticks"), PHASES[:4])
+@pytest.mark.parametrize(("early_s", "ticks"), PHASES[:3])
 def test_a_policy_that_hangs_after_an_answer_stops_in_time(early_s: float, ticks: int) -> None:
     """Also when the next frame, and with it the next unanswered question, is yet to come."""
 
