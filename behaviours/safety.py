@@ -12,7 +12,7 @@ from vla_bt.control.obstacles import NOTHING, Blocked, blocked
 from vla_bt.policy.port import PolicyOutput, PolicyStatus
 from vla_bt.port import Contact, Scan, Snapshot
 from vla_bt.proposal import Proposal
-from vla_bt.words import ZERO, Mode, Source
+from vla_bt.words import ZERO, Mode, Source, Twist
 
 
 class NameCauses(Leaf):
@@ -34,8 +34,7 @@ class NameCauses(Leaf):
         snapshot: Snapshot = self.read("snapshot")
         now_s, settings = self.now_s, self.settings
         active = watch.gate_causes(snapshot.gate, now_s, settings)
-        applied = snapshot.gate.applied if snapshot.gate is not None else ZERO
-        self._camera, found = watch.camera_causes(self._camera, snapshot.frame, now_s, applied, settings)
+        self._camera, found = watch.camera_causes(self._camera, snapshot.frame, now_s, self._motion(snapshot), settings)
         active |= found
         active |= watch.teleop_causes(snapshot.operator.teleop, now_s, settings)
         active |= watch.odometry_causes(snapshot.odometry, now_s, settings)
@@ -54,6 +53,12 @@ class NameCauses(Leaf):
         self.write("around", around)
         self.feedback_message = ", ".join(active) if active else "all well"
         return Status.SUCCESS
+
+    def _motion(self, snapshot: Snapshot) -> Twist:
+        """Return how the robot moves: measured where it has odometry, else what the gate applies."""
+        if "odometry" in self.settings.required_inputs and snapshot.odometry is not None:
+            return snapshot.odometry.twist
+        return snapshot.gate.applied if snapshot.gate is not None else ZERO
 
     def _policy_causes(self) -> dict[str, str]:
         status: PolicyStatus = self.read("policy_status")

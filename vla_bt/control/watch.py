@@ -23,6 +23,9 @@ STAMP_TOLERANCE_S = 0.5
 ARC_RADIUS_M = 0.5
 """Turning by a radian changes the picture at least as much as driving this far [m]."""
 
+STILL_SPEED = 0.005
+"""Slower than this a robot stands: odometry is never quite still [m/s]."""
+
 
 class CameraWatch(NamedTuple):
     """What is remembered of the camera.
@@ -49,13 +52,13 @@ class CameraWatch(NamedTuple):
 
 
 def camera_causes(
-    watch: CameraWatch, frame: FrameInfo | None, now_s: float, applied: Twist, settings: TreeSettings
+    watch: CameraWatch, frame: FrameInfo | None, now_s: float, motion: Twist, settings: TreeSettings
 ) -> tuple[CameraWatch, dict[str, str]]:
     """Watch the camera for silence, a frozen picture and odd stamps.
 
-    Frozen means: ``camera_frozen_frames`` new frames repeated one picture while the gate drove the robot (``applied``) for at
-    least ``camera_frozen_m``: a way, not a time, so that a robot that has hardly begun to move is not suspected. It stays frozen,
-    also at rest, until the picture changes. A signature of 0 says nothing of the picture.
+    Frozen means: ``camera_frozen_frames`` new frames repeated one picture while the robot moved (``motion``: measured, or what
+    the gate applies) over at least ``camera_frozen_m``: a way, not a time, so that a robot that has hardly begun to move is not
+    suspected. It stays frozen, also at rest, until the picture changes. A signature of 0 says nothing of the picture.
 
     Returns
     -------
@@ -70,9 +73,9 @@ def camera_causes(
     repeats, driven_m = watch.repeats, watch.driven_m
     if watch.frame is None or frame.signature != watch.frame.signature or not frame.signature:
         repeats, driven_m = 0, 0.0
-    elif not applied.is_zero() and age_s <= settings.camera_timeout_s:
+    elif (speed := motion.speed + ARC_RADIUS_M * abs(motion.angular_z)) > STILL_SPEED and age_s <= settings.camera_timeout_s:
         repeats += frame.sequence != watch.frame.sequence
-        driven_m += (applied.speed + ARC_RADIUS_M * abs(applied.angular_z)) * max(0.0, now_s - watch.seen_s)
+        driven_m += speed * max(0.0, now_s - watch.seen_s)
     stamp = watch.stamp if frame == watch.frame else _odd_stamp(watch.frame, frame)
     watch = CameraWatch(frame, now_s, repeats, driven_m, stamp)
     causes: dict[str, str] = {}

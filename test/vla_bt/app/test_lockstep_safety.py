@@ -115,6 +115,15 @@ def test_a_frozen_picture_stops_autonomy_until_it_changes(run: LockstepRun) -> N
     until(run, lambda: not stops(run), 3.0)
 
 
+def test_a_robot_that_does_not_move_is_no_frozen_camera(run: LockstepRun) -> None:
+    start_driving(run)
+    run.world.command = lambda twist: None  # type: ignore[method-assign]  # the base no longer obeys: it stops by its own time-out
+    for _ in range(60):
+        run.step()
+    assert not stops(run), run.loop.words
+    assert "frozen" not in run.loop.words
+
+
 def test_lost_scan_stops_autonomy(run: LockstepRun) -> None:
     start_driving(run)
     run.robot.faults.scan_lost = True
