@@ -104,7 +104,7 @@ class PolicyOutput:
         index = int((time_s - self.frame_time_s) / self.step.action_period_s + 1e-9)
         if not 0 <= index < len(self.step.actions):
             return None
-        return Twist(*(float(value) for value in self.step.actions[index]))
+        return Twist(*self.step.actions[index].tolist())
 
 
 @dataclass(frozen=True)
