@@ -25,7 +25,11 @@ setup(
     python_requires=">=3.10",
     packages=[*ENGINE, *MAPPED],
     package_dir=MAPPED,
-    package_data={"": ["*.yaml", "*.xml", "*.json", "*.txt"], "vla_bt.config": ["*/*.yaml"]},
+    package_data={
+        "": ["*.yaml", "*.xml", "*.json", "*.txt"],
+        "vla_bt.config": ["*/*.yaml"],
+        "vla_bt.policy": ["weights/*/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
         ("share/vla_bt", ["package.xml"]),

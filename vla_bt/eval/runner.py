@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "false_reached": claimed and not result["reached_cup"],
         "smoothness": plain(_roughness(run)),
     }
-    return {"job": asdict(job), "ok": ok, "failure": failure, "result": result | figures, "timing": outcome["timing"]}
+    return {"job": job.to_dict(), "ok": ok, "failure": failure, "result": result | figures, "timing": outcome["timing"]}
 
 
 def _roughness(run: LockstepRun) -> float:
@@ -71,7 +70,7 @@ def _run_safely(job: Job) -> dict[str, Any]:
         raise
     except Exception as error:  # a crash is a result: the evaluation goes on and counts it
         words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return {"job": asdict(job), "ok": False, "failure": "crashed", "result": None, "error": words, "timing": {}}
+        return {"job": job.to_dict(), "ok": False, "failure": "crashed", "result": None, "error": words, "timing": {}}
 
 
 def run_jobs(
@@ -92,8 +91,7 @@ def run_jobs(
     os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch: a step is too small to share
 
     def take(outcome: dict[str, Any]) -> None:
-        job = replace(Job(**outcome["job"]), stresses=tuple(outcome["job"]["stresses"]))
-        known[job.to_json()] = outcome
+        known[json.dumps(outcome["job"])] = outcome
         if path is not None:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(outcome) + "\n")
@@ -124,7 +122,7 @@ def _run_parallel(waiting: list[Job], processes: int, take: Callable[[dict[str, 
             except BrokenProcessPool:
                 # Somebody killed a process: nobody knows during which job, so the first unfinished one is blamed.
                 job = next(iter(left.values()))
-                take({"job": asdict(job), "ok": False, "failure": "crashed", "result": None, "error": "killed", "timing": {}})
+                take({"job": job.to_dict(), "ok": False, "failure": "crashed", "result": None, "error": "killed", "timing": {}})
                 left.pop(job.to_json())
 
 
@@ -138,5 +136,5 @@ def _known(path: Path | None) -> dict[str, dict[str, Any]]:
             outcome = json.loads(line)
         except ValueError:
             continue
-        known[replace(Job(**outcome["job"]), stresses=tuple(outcome["job"]["stresses"])).to_json()] = outcome
+        known[json.dumps(outcome["job"])] = outcome
     return known

@@ -83,7 +83,11 @@ class Job:
 
     def to_json(self) -> str:
         """Return one line that :meth:`from_json` reads."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON would give them back."""
+        return dataclasses.asdict(self) | {"stresses": list(self.stresses)}
 
     @classmethod
     def from_json(cls, text: str) -> Job:
@@ -224,11 +228,6 @@ def _cell(scenario: Scenario, kind: str, goal: str, stresses: tuple[str, ...], s
     if scenario.both_sides:
         return f"told {side}"
     return goal.replace("{", "").replace("}", "") if scenario.goals else kind
-
-
-def job_key(job: Job) -> str:
-    """Return what identifies a run among others."""
-    return job.to_json()
 
 
 def outcome_of(job: Job, result: dict[str, Any]) -> tuple[bool, str]:

@@ -1,13 +1,15 @@
-"""From a name to a policy: ``expert``, a preset (``hybrid``, ``small@tiny``), or a folder written by ``save_policy``.
+"""From a name to a policy: ``default``, ``expert``, a preset (``hybrid``, ``small@tiny``), or a folder of ``save_policy``.
 
 Promises: a wrong name is one line with the right ones; torch is imported only when a network is asked for; what would not fit
-into memory is refused before it is loaded. A preset is built at the size its file gives for untrained use (``hybrid``: tiny, and
-then it calls itself ``hybrid@tiny``); ``NAME@full`` and ``NAME@tiny`` ask for a size; ``NAME@int8``, ``FOLDER@bf16+layers6`` and
-the like shrink it (``vla_bt.policy.shrinking``).
+into memory is refused before it is loaded. A preset whose trained weights are shipped loads them; another is built at random, at
+the size its file gives for untrained use (``hybrid``: tiny, and then it calls itself ``hybrid@tiny``); ``NAME@full`` and
+``NAME@tiny`` ask for random weights of a size; ``NAME@int8``, ``FOLDER@bf16+layers6`` and the like shrink it
+(``vla_bt.policy.shrinking``).
 """
 
 from __future__ import annotations
 
+import importlib.resources
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
     from vla_bt.sim.truth import Truth
 
 SCALES = ("full", "tiny")
+DEFAULT = "small-cnn"
+"""What the name ``default`` stands for: of the shipped policies the one that drives best."""
 
 
 def policy_names() -> list[str]:
     """Names that :func:`make_policy` knows."""
-    return ["expert", *preset_names()]
+    return ["default", "expert", *preset_names()]
+
+
+def shipped(name: str) -> Path | None:
+    """Return the folder of the weights shipped for a preset, None when there are none."""
+    folder = Path(str(importlib.resources.files("vla_bt.policy"))) / "weights" / name
+    return folder if (folder / "config.json").is_file() else None
 
 
 def make_policy(name: str, truth: Callable[[], Truth | None] | None = None, seed: int = 0) -> Policy:
@@ -35,8 +45,8 @@ def make_policy(name: str, truth: Callable[[], Truth | None] | None = None, seed
     Parameters
     ----------
     name : str
-        ``expert``; a preset or the path of a saved policy's folder, optionally with ``@full``, ``@tiny`` (presets) and
-        ``@bf16``, ``@int8+layers6``, ... after it.
+        ``default``, ``expert``; a preset or the path of a saved policy's folder, optionally with ``@full``, ``@tiny`` (presets)
+        and ``@bf16``, ``@int8+layers6``, ... after it.
     truth : callable, optional
         Returns the simulator's newest truth; only ``expert`` needs it.
     seed : int
@@ -98,6 +108,9 @@ def make_network_policy(
         Refuse what would not fit.
     """
     base, scale, words = split_name(name)
+    base = DEFAULT if base == "default" else base
+    weights = None if scale or is_path(base) else shipped(base)
+    base = str(weights) if weights else base
     if not is_path(base) and base not in preset_names():
         load_preset(base)  # says which there are
     if words and not is_path(base):

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vla_bt.policy.port import PolicyStep
+from vla_bt.sim.scenes import make_scene
+from vla_bt.sim.world import SimWorld
+from vla_bt.train.collect import ARRAYS, Job, collect_shard, drives_of, scene_of
+from vla_bt.train.data import load_sequences
+from vla_bt.train.practice import AUXILIARY, CHUNK, Drive, NoisyExpert, Practice, hide_cup, practise
+from vla_bt.words import Twist
+
+pytestmark = pytest.mark.sim
+
+SIZE = (32, 18)
+
+
+def as_told(frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
+    return label
+
+
+def drive(side: str, seed: int = 3, hidden: bool = False) -> Drive:
+    scene = make_scene("1box_vert_left", seed=seed)
+    world = SimWorld(hide_cup(scene) if hidden else scene)
+    plan = Practice(side, cup_hidden=hidden)
+    done = practise(world, plan, as_told, SIZE, (scene.cup.x, scene.cup.y))
+    world.close()
+    return done
+
+
+def test_the_expert_reaches_the_cup_on_the_told_side_and_the_labels_say_how() -> None:
+    for side, sign in (("left", 1), ("right", -1)):
+        done = drive(side)
+        assert done.ok
+        count = len(done.stop)
+        assert done.frames.shape == (count, SIZE[1], SIZE[0], 3)
+        assert done.actions.shape == (count, CHUNK, 3)
+        assert done.auxiliary.shape == done.known.shape == (count, AUXILIARY)
+        assert done.stop[0] == 0.0
+        assert done.stop[-1] > 0.5
+        assert math.hypot(*done.auxiliary[-1, :2]) == pytest.approx(done.cup_distance_m, abs=0.01)
+        assert sign * done.actions[:10, :, 2].mean() > 0.0  # it turns to the told side first
+        assert done.known[0].tolist() == [1.0] * 6 + [0.0] * 4  # the cup, two corners of one box, no second box
+
+
+def test_without_a_cup_nothing_is_claimed_and_its_place_is_unknown() -> None:
+    done = drive("left", hidden=True)
+    assert done.stop.max() == 0.0
+    assert not done.reached
+    assert not done.known[:, :2].any()
+    assert np.abs(done.actions[5]).max() > 0.1  # it looks where the cup would be
+
+
+def test_noise_moves_the_robot_but_not_the_labels() -> None:
+    noisy = NoisyExpert(np.random.default_rng(0), rate_hz=1e9)
+    label = PolicyStep(np.full((CHUNK, 3), 0.3, np.float32), 0.1, 1.0)
+    step = noisy(np.zeros((1, 1, 3), np.uint8), 1.0, Twist(), label)
+    assert np.abs(step.actions - label.actions).max() > 0.01
+    assert np.ptp(step.actions - label.actions, axis=0).max() < 1e-6
+    assert step.stop_probability == 0.0
+    assert (label.actions == np.float32(0.3)).all()
+
+
+def test_a_shard_is_the_same_each_time_and_holds_both_sides(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    seed = next(seed for seed in range(1_000_000, 1_000_100) if scene_of(seed, False).name.startswith("1box"))
+    job = Job(seed, False, "", *SIZE)
+    paths = [collect_shard([job], tmp_path / name) for name in ("a.npz", "b.npz")]
+    first, second = (load_sequences([path]) for path in paths)
+    assert [one.side for one in first] == ["left", "right"]
+    for one, other in zip(first, second, strict=True):
+        for name in ARRAYS:
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    again = [done for _, _, done in drives_of(job)]
+    assert [len(done.stop) for done in again] == [len(one) for one in first]
+    before = paths[0].stat().st_mtime_ns
+    collect_shard([job], paths[0])
+    assert paths[0].stat().st_mtime_ns == before  # what is there is not made again
