@@ -19,14 +19,14 @@ from typing import Any
 
 from vla_bt.app.drive import LockstepRun, drive
 from vla_bt.app.lockstep import plain
-from vla_bt.eval.scenario import Job, outcome_of
+from vla_bt.eval.scenario import Job, Push, outcome_of
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
 
 
 class ScenarioRun(LockstepRun):
     """A lockstep run that is pushed at its times."""
 
-    pushes: tuple[tuple[float, float, float, float, float], ...] = ()
+    pushes: tuple[Push, ...] = ()
 
     def step(self) -> None:
         """Push if it is time, then let one tick period pass and tick."""

@@ -31,6 +31,9 @@ STRESSES: dict[str, tuple[str, ...]] = {
 }
 """Stress -> what of :data:`~vla_bt.sim.scenes.HARD` it takes over; the last two act outside the scene."""
 
+Push = tuple[float, float, float, float, float]
+"""Time, force_x, force_y, torque, duration of a push from outside [s, N, N, N m, s]."""
+
 STRESSED_LATENCY_S = 0.15
 FIRST_TRAINING_SEED = 900_000
 """Scene seeds from here on are for training and validation (``vla_bt.train.settings``)."""
@@ -111,16 +114,16 @@ class Job:
             scene = dataclasses.replace(scene, cup=dataclasses.replace(scene.cup, x=scene.room.x_max + 3.0))
         return scene
 
-    def pushes(self) -> list[tuple[float, float, float, float, float]]:
-        """Draw its pushes: (time, force_x, force_y, torque, duration) [s, N, N, N m, s]."""
+    def pushes(self) -> list[Push]:
+        """Draw its pushes."""
         if "pushes" not in self.stresses:
             return []
         rng = np.random.default_rng([self.seed, 251])
-        times = np.sort(rng.uniform(1.0, 10.0, 3))
-        return [
-            (float(at), *(float(force) for force in rng.normal(0.0, (70.0, 70.0, 3.0))), float(rng.uniform(0.1, 0.4)))  # type: ignore[misc]
-            for at in times
-        ]
+        pushes = []
+        for at in np.sort(rng.uniform(1.0, 10.0, 3)):
+            force_x, force_y, torque = (float(value) for value in rng.normal(0.0, (70.0, 70.0, 3.0)))
+            pushes.append((float(at), force_x, force_y, torque, float(rng.uniform(0.1, 0.4))))
+        return pushes
 
 
 def variation_of(stresses: tuple[str, ...]) -> Variation:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Scene, make_scene
 from vla_bt.sim.world import SimWorld
-from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, hide_cup, practise
+from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
 
 _PERIODS_S = (0.1, 0.1, 0.15, 0.2)
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
@@ -55,10 +56,13 @@ def scene_of(seed: int, hard: bool) -> Scene:
     return make_scene(name, distance, position, pattern, seed, HARD if hard else NOMINAL)
 
 
-def draw_pushes(rng: np.random.Generator) -> tuple[tuple[float, float, float, float, float], ...]:
+def draw_pushes(rng: np.random.Generator) -> tuple[Push, ...]:
     """Draw some pushes in time."""
-    times = np.sort(rng.uniform(0.5, 10.0, int(rng.integers(0, 4))))
-    return tuple((float(t), *(float(v) for v in rng.normal(0.0, (70.0, 70.0, 3.0))), float(rng.uniform(0.1, 0.4))) for t in times)
+    pushes = []
+    for at in np.sort(rng.uniform(0.5, 10.0, int(rng.integers(0, 4)))):
+        force_x, force_y, torque = (float(value) for value in rng.normal(0.0, (70.0, 70.0, 3.0)))
+        pushes.append((float(at), force_x, force_y, torque, float(rng.uniform(0.1, 0.4))))
+    return tuple(pushes)
 
 
 def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None) -> Iterator[tuple[str, int, Drive]]:
@@ -125,7 +129,7 @@ def collect_shard(jobs: list[Job], path: Path) -> Path:
             boxes.append(count)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
+    arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     np.savez(fresh, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
     fresh.rename(path)
     return path

@@ -117,7 +117,7 @@ def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.ran
 def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -> Iterator[Batch]:
     """Yield the windows of a group of lessons, in order; ``rng`` changes the pictures, None leaves them as they are."""
     looks = [_Look(rng) if rng is not None else None for _ in group]
-    words = {"sentences": [lesson.sentence for lesson in group], "told": [lesson.told for lesson in group]}
+    sentences, told = [lesson.sentence for lesson in group], [lesson.told for lesson in group]
     for start in range(0, max(map(len, group)), window):
         span = min(window, max(map(len, group)) - start)
         parts = [_cut(lesson, start, span) for lesson in group]
@@ -126,7 +126,18 @@ def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -
         for index, look in enumerate(looks):
             if look is not None:
                 frames[index] = look(frames[index])
-        yield Batch(**words, frames=frames, first=start == 0, **stacked)
+        yield Batch(
+            sentences=sentences,
+            told=told,
+            frames=frames,
+            twist=stacked["twist"],
+            actions=stacked["actions"],
+            stop=stacked["stop"],
+            auxiliary=stacked["auxiliary"],
+            known=stacked["known"],
+            mask=stacked["mask"],
+            first=start == 0,
+        )
 
 
 def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]]:

@@ -40,7 +40,7 @@ class Learner:
         self.tokenizers = tokenizers_for(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = PolicyNetwork(config, self.tokenizers).to(memory_format=torch.channels_last)
+            self.network = PolicyNetwork(config, self.tokenizers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             width = self.network.memory.width
             self.auxiliary = nn.ModuleDict(
                 {

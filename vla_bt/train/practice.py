@@ -32,6 +32,9 @@ AUXILIARY = 10
 _SURE_M, _UNSURE_M = 0.345, 0.385
 _STAYS_S = 0.8
 
+Push = tuple[float, float, float, float, float]
+"""Time, force_x, force_y, torque, duration of a push from outside [s, N, N, N m, s]."""
+
 Driver = Callable[[NDArray[np.uint8], float, Twist, PolicyStep], PolicyStep]
 
 
@@ -47,8 +50,8 @@ class Practice:
         Between frames, and from a frame to its action [s]; whole ticks of :data:`TICK_S`.
     limit_s : float
         The drive ends then at the latest [s].
-    pushes : tuple of (time, force_x, force_y, torque, duration)
-        From outside [s, N, N, N m, s].
+    pushes : tuple of Push
+        In the order of their times.
     cup_hidden : bool
         The cup is not there: the way leads to where it would be, but there is nothing to claim.
     """
@@ -57,7 +60,7 @@ class Practice:
     frame_period_s: float = 0.1
     latency_s: float = 0.1
     limit_s: float = 25.0
-    pushes: tuple[tuple[float, float, float, float, float], ...] = ()
+    pushes: tuple[Push, ...] = ()
     cup_hidden: bool = False
 
 
