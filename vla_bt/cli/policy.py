@@ -48,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
     _add_slim(verbs)
     _add_convert(verbs)
     _add_shrink(verbs)
+    _add_export(verbs)
     from vla_bt.cli.policy_bench import add_parser as add_bench
     from vla_bt.cli.policy_shell import add_parser as add_shell
 
@@ -195,6 +196,34 @@ def _convert(options: argparse.Namespace) -> int:
     if finding.missing:
         raise SettingsError(f"{options.path}: {'; '.join(finding.missing)}")
     _print_saving(options, convert(options.path, options.target, config, DTYPES.get(options.precision)))
+    return 0
+
+
+def _add_export(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "export",
+        help="write a step for other runtimes, verified",
+        description="Write a step as ONNX (picture, twist, text features and memory in; actions and memory out), verified "
+        "against torch with onnxruntime before it is kept. TensorRT builds its engine from it on the robot. "
+        "Needs pip install 'vla_bt[export]'.",
+    )
+    parser.add_argument("source", metavar="POLICY", help="preset, policy's folder, or weight file with --policy")
+    parser.add_argument("target", type=Path, metavar="DIR", help="folder to write")
+    parser.add_argument("--onnx", action="store_true", required=True, help="the format (the only one so far)")
+    add_policy_options(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from vla_bt.policy.export import export_onnx
+    from vla_bt.policy.factory import make_network_policy
+
+    worst = export_onnx(make_network_policy(options.source, config=run_config(options)), options.target)
+    if options.json:
+        print(json.dumps({"result": {"path": str(options.target), "largest_difference": worst}}))
+    else:
+        print(f"{options.target}: verified, largest difference from torch {worst:.1e}")
     return 0
 
 
