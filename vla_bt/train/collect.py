@@ -10,15 +10,18 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vla_bt.policy.port import PolicyStep
 from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Scene, make_scene
 from vla_bt.sim.world import SimWorld
 from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
+from vla_bt.words import Twist
 
 _PERIODS_S = (0.1, 0.1, 0.15, 0.2)
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
@@ -95,7 +98,10 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
 
 
 def policy_driver(policy_folder: str, rng: np.random.Generator) -> Callable[[str, int], Driver]:
-    """Return what makes drivers of a saved policy, each told a sentence of its own."""
+    """Return what makes drivers of a saved policy, each told a sentence of its own.
+
+    Half of them do not heed its claim of arrival, so that a claim made too early does not end the drive.
+    """
     from vla_bt.policy.saved import load_policy
     from vla_bt.train.sentences import draw_sentence
 
@@ -103,7 +109,13 @@ def policy_driver(policy_folder: str, rng: np.random.Generator) -> Callable[[str
 
     def make(side: str, boxes: int) -> Driver:
         policy.reset(draw_sentence(rng, side, boxes))
-        return lambda frame, time_s, measured, label: policy.step(frame, time_s, measured)
+        heeded = bool(rng.random() < 0.5)
+
+        def drive(frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
+            step = policy.step(frame, time_s, measured)
+            return step if heeded else replace(step, stop_probability=0.0)
+
+        return drive
 
     return make
 
