@@ -20,7 +20,7 @@ class SettingsError(ValueError):
 
 
 def setting(default: Any, doc: str, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """Declare a dataclass field with its meaning and range (inclusive)."""
+    """Declare a dataclass field with its meaning, range (inclusive) and choices, of a list those of each entry."""
     metadata = {"doc": doc, "low": low, "high": high, "choices": choices}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -74,7 +74,9 @@ class TreeSettings:
     memory_warn_mb: float = setting(1500.0, "MemAvailable below which caches are cleared [MB]", 0.0, 1e6)
     memory_critical_mb: float = setting(500.0, "MemAvailable below which autonomy stops [MB]", 0.0, 1e6)
     required_inputs: list[str] = setting(
-        ["camera", "odometry", "scan", "battery"], "inputs this robot has; what is not listed is neither awaited nor trusted"
+        ["camera", "odometry", "scan", "battery"],
+        "inputs this robot has; what is not listed is neither awaited nor trusted",
+        choices=("camera", "odometry", "scan", "battery"),
     )
     frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
     record_from_start: bool = setting(False, "record without being asked")
@@ -159,10 +161,16 @@ def check(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
         raise SettingsError(f"{where}: {name} is {value!r}; expected {item.type} ({item.metadata['doc']})")
     if low is not None and not low <= value <= high:
         raise SettingsError(f"{where}: {name} is {value:g}; expected {low:g} to {high:g} ({item.metadata['doc']})")
-    if item.metadata["choices"] and value not in item.metadata["choices"]:
-        raise SettingsError(f"{where}: {name} is {value!r}; expected one of {', '.join(item.metadata['choices'])}")
     if kind is list and not all(isinstance(entry, str) for entry in value):
         raise SettingsError(f"{where}: {name} is {value!r}; expected a list of words ({item.metadata['doc']})")
+    choices = item.metadata["choices"]
+    if choices and kind is list:
+        strange = [entry for entry in value if entry not in choices]
+        if strange:
+            noun = name.rpartition("_")[2].removesuffix("s")  # required_inputs: an input
+            raise SettingsError(f"{where}: {name}: unknown {noun} {strange[0]!r}; known: {', '.join(choices)}")
+    elif choices and value not in choices:
+        raise SettingsError(f"{where}: {name} is {value!r}; expected one of {', '.join(choices)}")
     return value
 
 

@@ -33,6 +33,10 @@ def test_every_setting_has_words_and_a_default_inside_its_range() -> None:
         ({"camera_timeout_s": True}, "camera_timeout_s is True; expected float"),
         ({"initial_mode": "warp"}, "initial_mode is 'warp'; expected one of manual, vla, hybrid"),
         ({"required_inputs": [1]}, "expected a list of words"),
+        (
+            {"required_inputs": ["camera", "odom", "lidar"]},
+            "required_inputs: unknown input 'odom'; known: camera, odometry, scan, battery",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(values: dict[str, object], words: str) -> None:
@@ -45,6 +49,11 @@ def test_what_does_not_fit_is_refused(values: dict[str, object], words: str) -> 
 
 def test_a_whole_number_is_welcome_where_a_float_is_asked_for() -> None:
     assert build(TreeSettings, {"goal_timeout_s": 60}, "here").goal_timeout_s == 60.0
+
+
+def test_a_list_may_hold_any_of_its_choices() -> None:
+    assert build(TreeSettings, {"required_inputs": ["camera", "scan"]}, "here").required_inputs == ["camera", "scan"]
+    assert build(TreeSettings, {"required_inputs": []}, "here").required_inputs == []
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class Example:
     loop: bool = setting(False, "again and again")
     kind: str = setting("plain", "which one", choices=("plain", "fancy"))
     inputs: list[str] = setting(["camera"], "what there is")
+    sides: list[str] = setting(["left"], "where", choices=("left", "right"))
 
 
 @pytest.fixture
@@ -78,6 +79,7 @@ def test_description_and_range_can_be_read(make: Callable[..., Node]) -> None:
         ("kind", "odd", "expected one of plain, fancy"),
         ("inputs", "camera", r"expected list\[str\]"),
         ("inputs", [1, 2], "expected a list of words"),
+        ("sides", ["left", "up"], "/example: sides: unknown side 'up'; known: left, right"),
         ("perod_s", 0.2, "unknown setting 'perod_s'; known: inputs, kind"),
     ],
 )
@@ -98,6 +100,7 @@ def test_bad_values_are_refused_on_set_and_the_old_ones_stay(make: Callable[...,
         ("slots", 9, "out of range"),
         ("loop", 3, "Wrong parameter type"),
         ("kind", "odd", "expected one of plain, fancy"),
+        ("sides", ["left", "up"], "unknown side 'up'; known: left, right"),
     ]:
         assert words in refusal(node, name, value)
     assert [node.get_parameter(name).value for name in ("period_s", "slots", "loop", "kind")] == [0.1, 4, False, "plain"]
