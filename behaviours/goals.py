@@ -66,13 +66,17 @@ class CarryOutMotion(Leaf):
     def update(self) -> Status:
         """RUNNING or SUCCESS, always with a proposal."""
         goal: ActiveGoal = self.read("goal")
+        gate: GateStatus | Staleness = self.read("gate")
+        if gate is STALE:  # held by its own cause in this tick, so nothing is lost
+            self.feedback_message = "waiting for the gate"
+            self.write("proposal_motion", Proposal(ZERO, Source.MOTION, self.feedback_message, goal.id))
+            return Status.RUNNING
         if self._tracker is None or goal.key != self._key:
             assert isinstance(goal.subgoal, MotionGoal)
             self._key = goal.key
-            self._tracker = MotionTracker(goal.subgoal, self.settings, self.resources.gate_settings)
-        odometry, gate = self.read("odometry"), self.read("gate")
-        applied = ZERO if gate is STALE else gate.applied
-        outcome: MotionOutcome = self._tracker.update(self.now_s, None if odometry is STALE else odometry, applied)
+            self._tracker = MotionTracker(goal.subgoal, self.settings, gate.limits)
+        odometry = self.read("odometry")
+        outcome: MotionOutcome = self._tracker.update(self.now_s, None if odometry is STALE else odometry, gate.applied)
         self.feedback_message = f"{goal.words}: {outcome.words}"
         self.write("motion", outcome)
         self.write("proposal_motion", Proposal(outcome.twist, Source.MOTION, self.feedback_message, goal.id))

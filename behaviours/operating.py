@@ -10,15 +10,18 @@ from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE
 from vla_bt.goals.ledger import ActiveGoal, Evidence, GoalLedger
 from vla_bt.goals.plan import StopGoal
-from vla_bt.port import Snapshot
+from vla_bt.port import GateStatus, Snapshot
 from vla_bt.words import Mode
+
+LONGEST_STALL_S = 1.0
+"""A tick later than this closes the goal [s]: the world has moved on meanwhile."""
 
 
 class TakeRequests(Leaf):
     """Switch the mode, enter goals in the ledger, and publish the goal being pursued.
 
-    What closes a goal besides reaching it: a new goal, "stop", mode manual, an emergency stop, its time-out, a failed motion. So
-    neither a reset of the emergency stop nor a return from mode manual moves the robot by itself.
+    What closes a goal besides reaching it: a new goal, "stop", mode manual, an emergency stop, another gate, a long stall of the
+    tree, its time-out, a failed motion. So neither a reset of the emergency stop nor a return from mode manual moves the robot.
     """
 
     READS = ("snapshot", "gate", "outcome")
@@ -32,6 +35,7 @@ class TakeRequests(Leaf):
         self._recording = self.settings.record_from_start
         self._expired = False
         self._published = False
+        self._stops: int | None = None
         self._said: tuple[Mode, ActiveGoal | None, str] = (self._mode, None, "")
 
     def update(self) -> Status:
@@ -44,8 +48,7 @@ class TakeRequests(Leaf):
         self._judge()
         gate = self.read("gate")
         latched = gate is not STALE and gate.latched
-        if latched and ledger.open is not None:
-            ledger.preempt(now_s, "the emergency stop")
+        self._heed_stops(snapshot.gate)
         for text in snapshot.operator.goal_requests:
             ledger.submit(text, now_s)
             self._expired = self._expired and ledger.open is None
@@ -95,6 +98,24 @@ class TakeRequests(Leaf):
         self._expired = False
         if mode is Mode.MANUAL and self._ledger.active is not None:
             self._ledger.preempt(self.now_s, "mode manual")
+
+    def _heed_stops(self, gate: GateStatus | None) -> None:
+        """Close the goal on an emergency stop, also one that came and went between two ticks, and when gate or tree lapsed.
+
+        A robot that somebody stopped, or that nobody watched for a while, doesn't go on by itself.
+        """
+        reason = ""
+        if gate is not None:
+            known = gate.stops if self._stops is None else self._stops
+            if gate.latched or gate.stops == known + 1:
+                reason = "the emergency stop"
+            elif gate.stops != known:
+                reason = "another gate has started"
+            self._stops = gate.stops
+        if self.resources.lateness_s > LONGEST_STALL_S:
+            reason = reason or f"the tree was held up for {self.resources.lateness_s:.1f} s"
+        if reason and self._ledger.open is not None:
+            self._ledger.preempt(self.now_s, reason)
 
     def _stop_in_manual(self, standing: bool) -> None:
         """Pursue "stop" in mode manual too, where nothing else is pursued: it is reached once the robot stands."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.settings import GateSettings
 from vla_bt.words import Mode, Source, Twist
 
 
@@ -118,6 +119,11 @@ class GateStatus:
         The source of the request it came from.
     received_s : float
         Port time of receipt [s].
+    stops : int
+        Another number after each emergency stop and in each gate process: whoever sees it change has missed a stop, however
+        short, and must not go on by itself.
+    limits : GateSettings
+        The speed and acceleration limits in force; its periods and time-outs are the gate's own business.
     """
 
     latched: bool
@@ -125,6 +131,8 @@ class GateStatus:
     applied: Twist
     source: Source
     received_s: float
+    stops: int = 0
+    limits: GateSettings = field(default_factory=GateSettings)
 
 
 @dataclass(frozen=True)

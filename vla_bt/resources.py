@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vla_bt.port import Robot
-from vla_bt.settings import GateSettings, TreeSettings
+from vla_bt.settings import TreeSettings
 
 if TYPE_CHECKING:
     from vla_bt.control.causes import CauseTable
@@ -50,7 +50,6 @@ class Resources:
     """
 
     settings: TreeSettings
-    gate_settings: GateSettings
     robot: RobotView
     policy: PolicyClient
     recorder: EpisodeRecorder | None

@@ -15,12 +15,14 @@ import struct
 from pathlib import Path
 
 from vla_bt.port import GateStatus, Request
+from vla_bt.settings import GateSettings
 from vla_bt.words import Source, Twist
 
 VERSION = 1
 _HEAD = struct.Struct("<4sH")
 _REQUEST = struct.Struct("<3dBIQdQ")
-_STATUS = struct.Struct("<B3dB")
+_STATUS = struct.Struct("<B3dBQ5d")
+_LIMITS = ("max_linear_x", "max_linear_y", "max_angular_z", "max_linear_acceleration", "max_angular_acceleration")
 
 MAX_DATAGRAM = 60_000
 
@@ -82,20 +84,23 @@ def unpack_request(data: bytes) -> Request:
 
 def pack_gate_status(status: GateStatus) -> bytes:
     """Encode the gate's report; the fault is cut at 200 bytes, the receipt time is the receiver's business."""
-    head = _STATUS.pack(status.latched, *status.applied, int(status.source))
+    limits = [getattr(status.limits, name) for name in _LIMITS]
+    head = _STATUS.pack(status.latched, *status.applied, int(status.source), status.stops, *limits)
     return _frame(b"VBGS", head + status.fault.encode()[:200])
 
 
 def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
     """Decode the gate's report; raises :class:`WireError`."""
     body = body_of(data, b"VBGS")
-    latched, x, y, z, source = unpack(_STATUS, body[: _STATUS.size])
+    latched, x, y, z, source, stops, *limits = unpack(_STATUS, body[: _STATUS.size])
     try:
         kind = Source(int(source))
     except ValueError:
         raise WireError(f"unknown source {source!r}") from None
     fault = body[_STATUS.size :].decode("utf-8", "replace")
-    return GateStatus(bool(latched), fault, Twist(float(x), float(y), float(z)), kind, received_s)
+    applied = Twist(float(x), float(y), float(z))
+    in_force = GateSettings(**{name: float(value) for name, value in zip(_LIMITS, limits, strict=True)})
+    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), in_force)
 
 
 class Mailbox:

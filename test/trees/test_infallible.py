@@ -23,7 +23,7 @@ from vla_bt.policy.port import PolicyInfo, PolicyOutput, PolicyStatus, PolicySte
 from vla_bt.port import Battery, Contact, FrameInfo, GateStatus, Odometry, Operator, Request, Scan, Snapshot, TeleopInput
 from vla_bt.proposal import Proposal
 from vla_bt.resources import Resources, RobotView
-from vla_bt.settings import GateSettings, TreeSettings
+from vla_bt.settings import TreeSettings
 from vla_bt.trees.root import create_root
 from vla_bt.words import ZERO, Mode, Source, Twist
 
@@ -83,7 +83,7 @@ class World:
         self.robot, self.policy = ScriptedRobot(), ScriptedPolicy()
         tree_settings = TreeSettings()
         self.resources = Resources(
-            tree_settings, GateSettings(), RobotView(self.robot), self.policy, None, MemoryMonitor(tree_settings), load_causes()
+            tree_settings, RobotView(self.robot), self.policy, None, MemoryMonitor(tree_settings), load_causes()
         )
         Blackboard.clear()
         self.root = create_root()

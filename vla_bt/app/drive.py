@@ -80,9 +80,7 @@ class LockstepRun:
         )
         self.memory = MemoryMonitor(self.settings)
         self.memory.sample()
-        self.resources = Resources(
-            self.settings, self.gate_settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes()
-        )
+        self.resources = Resources(self.settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes())
         self.loop: TickLoop = assemble(self.robot, self.resources)
         self.digest = hashlib.sha256()
 

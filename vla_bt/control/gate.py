@@ -41,6 +41,8 @@ class GateState:
         Highest tick of the current run of requests.
     pressed, latched : bool
         The emergency stop's input, and its latch.
+    stops : int
+        Counts emergency stops, from wherever this gate began to count.
     fault, fault_until_s : str, float
         What is wrong, and how long that keeps the robot still [s].
     applied : Twist
@@ -58,6 +60,7 @@ class GateState:
     tick: int = 0
     pressed: bool = False
     latched: bool = False
+    stops: int = 0
     fault: str = ""
     fault_until_s: float = -math.inf
     applied: Twist = ZERO
@@ -90,7 +93,8 @@ def press(state: GateState, settings: GateSettings, active: bool, now_s: float) 
     state = replace(_at(state, settings, now_s), pressed=active)
     if not active:
         return state
-    return _stopped(replace(state, latched=True), Source.SAFETY, "emergency stop")
+    stops = state.stops if state.latched else state.stops + 1
+    return _stopped(replace(state, latched=True, stops=stops), Source.SAFETY, "emergency stop")
 
 
 def reset(state: GateState, settings: GateSettings, now_s: float) -> GateState:
@@ -198,11 +202,13 @@ class GateRule:
     ----------
     settings : GateSettings
         Limits and deadlines; may be replaced at any time. Lowered limits are reached at the acceleration limits.
+    stops : int
+        Where to begin to count emergency stops: another number for each gate process, so that a new gate is noticed.
     """
 
-    def __init__(self, settings: GateSettings) -> None:
+    def __init__(self, settings: GateSettings, stops: int = 0) -> None:
         self.settings = settings
-        self.state = GateState()
+        self.state = GateState(stops=stops)
 
     def receive(self, request: Request, now_s: float) -> None:
         """Take a request."""
@@ -230,4 +236,4 @@ class GateRule:
         """Report what was last decided."""
         state = self.state
         fault = state.fault if now_s < state.fault_until_s else ""
-        return GateStatus(state.latched, fault, state.applied, state.source, now_s)
+        return GateStatus(state.latched, fault, state.applied, state.source, now_s, state.stops, self.settings)

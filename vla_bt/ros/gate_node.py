@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import secrets
 import select
 import sys
 import threading
@@ -54,6 +55,7 @@ from vla_bt.words import ZERO, Source, Twist
 DIAGNOSTICS_PERIOD_S = 0.5
 LAST_ZEROS = 5
 LAST_ZEROS_APART_S = 0.01
+_LATCHED, _FREE = b"1", b"0"
 LAST_VICTIM = -999  # -1000 would be 'never', even if this process itself ran away with the memory
 
 
@@ -80,21 +82,26 @@ class LatchFile:
             raise AlreadyRunningError(
                 f"another gate runs in {path.parent}; a second robot needs its own VLA_BT_RUNTIME_DIR"
             ) from None
-        self.latched = os.fstat(self._file).st_size > 0
+        self.latched = os.pread(self._file, 1, 0) == _LATCHED
+        self._written = self.latched
+        # Its one byte is taken from the disk now: later it is only overwritten in place, which a full disk allows.
+        os.pwrite(self._file, _LATCHED if self.latched else _FREE, 0)
 
-    def keep(self, latched: bool) -> None:
-        """Write the latch down if it changed."""
-        if latched == self.latched:
-            return
+    def keep(self, latched: bool) -> str:
+        """Write the latch down; returns what went wrong, empty if nothing. Call it again until it is written."""
         self.latched = latched
-        if latched:
-            os.pwrite(self._file, b"emergency stop latched\n", 0)
-        else:
-            os.ftruncate(self._file, 0)
+        if latched == self._written:
+            return ""
+        try:
+            os.pwrite(self._file, _LATCHED if latched else _FREE, 0)
+        except OSError as error:
+            return f"the emergency stop's latch can't be written down: {error.strerror}"
+        self._written = latched
+        return ""
 
-    def close(self, forget: bool) -> None:
-        """Release the file; ``forget`` also removes it."""
-        if forget:
+    def close(self) -> None:
+        """Release the file, and remove it unless a stop is latched: that holds until it is reset."""
+        if not self.latched:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
         os.close(self._file)
@@ -114,7 +121,7 @@ class Gate:
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
         settings = declare(node, GateSettings, live=set(GateSettings.__dataclass_fields__) - {"cmd_vel_type"})
-        self._rule = GateRule(settings)
+        self._rule = GateRule(settings, stops=secrets.randbits(48))
         self._lock = threading.Lock()  # guards the rule, and keeps the order of what is published
         self._latch = LatchFile(directory / "gate.latch")
         self._mailbox = Mailbox(directory / "gate.sock")
@@ -166,9 +173,9 @@ class Gate:
         return self._failure
 
     def close(self) -> None:
-        """Release sockets and files. After a failure the latch is kept for the next gate."""
+        """Release sockets and files. A latched stop is kept for the next gate."""
         self._mailbox.close()
-        self._latch.close(forget=self._failure is None)
+        self._latch.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -234,7 +241,7 @@ class Gate:
             self._rule.emergency_stop(bool(message.data), time.monotonic())
             if message.data:
                 self._publish(ZERO)
-            self._latch.keep(self._rule.state.latched)
+            self._latch.keep(self._rule.state.latched)  # tried again with each report until it is written
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
@@ -269,6 +276,7 @@ class Gate:
         with self._lock:
             now_s = time.monotonic()
             status, words = self._rule.status(now_s), self._rule.state.words
+            unwritten = self._latch.keep(status.latched)
             late_s, self._worst_late_s = self._worst_late_s, 0.0
         level, message = DiagnosticStatus.OK, words
         if senders > 1:
@@ -276,8 +284,8 @@ class Gate:
                 DiagnosticStatus.ERROR,
                 f"{senders - 1} more sender(s) on cmd_vel: the gate can't hold what they send",
             )
-        elif status.fault:
-            level, message = DiagnosticStatus.ERROR, status.fault
+        elif status.fault or unwritten:
+            level, message = DiagnosticStatus.ERROR, status.fault or unwritten
         elif unheard:
             level, message = (
                 DiagnosticStatus.ERROR,

@@ -49,7 +49,7 @@ from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import Ending
 from vla_bt.ros.robot import RosRobot
-from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
+from vla_bt.settings import SettingsError, TreeSettings
 from vla_bt.trees.root import create_root
 from vla_bt.wire import runtime_directory
 from vla_bt.words import Mode
@@ -83,7 +83,6 @@ class TreeProcess:
         self._memory.start()
         self._resources = resources = Resources(
             self._settings,
-            load(GateSettings, "gate"),
             RobotView(self._robot),
             self._client,
             self._recorder,

@@ -9,6 +9,7 @@ import pytest
 
 from vla_bt.app.drive import LockstepRun
 from vla_bt.app.loop import TickError
+from vla_bt.control.gate import GateRule
 from vla_bt.memory.monitor import Level, MemoryReading
 from vla_bt.policy.port import PolicyStatus
 from vla_bt.settings import GateSettings, TreeSettings
@@ -145,6 +146,49 @@ def test_emergency_stop_is_immediate_latched_and_closes_the_goal(run: LockstepRu
         assert stops(run)
     run.robot.give_goal("go to the cup")
     until(run, lambda: applied(run).speed > 0.1, 2.0)
+
+
+def test_a_stop_that_came_and_went_between_two_ticks_still_closes_the_goal(run: LockstepRun) -> None:
+    start_driving(run)
+    run.robot.advance(0.02)
+    run.robot.emergency_stop(True)
+    run.robot.advance(0.02)
+    run.robot.emergency_stop(False)
+    assert run.robot.reset_emergency_stop()
+    for _ in range(40):
+        run.step()
+        assert stops(run)
+    assert "the emergency stop" in run.robot.goal_lines[-1]
+
+
+def test_another_gate_closes_the_goal(run: LockstepRun) -> None:
+    start_driving(run)
+    run.robot.gate = GateRule(GateSettings(), stops=77)
+    for _ in range(40):
+        run.step()
+    assert stops(run)
+    assert "another gate has started" in run.robot.goal_lines[-1]
+
+
+def test_a_long_stall_of_the_tree_closes_the_goal(run: LockstepRun) -> None:
+    start_driving(run)
+    run.robot.advance(0.5)
+    run.loop.tick(lateness_s=3.2)
+    for _ in range(40):
+        run.step()
+        assert stops(run)
+    assert "the tree was held up for 3.2 s" in run.robot.goal_lines[-1]
+
+
+def test_a_motion_knows_the_gates_own_limits() -> None:
+    slow = LockstepRun(make_scene("1box_vert_left"), "expert", SETTINGS, GateSettings(max_linear_acceleration=0.1))
+    try:
+        slow.robot.set_mode("vla")
+        slow.robot.give_goal("go back 0.5 m")
+        until(slow, lambda: bool(slow.robot.goal_lines) and '"reached"' in slow.robot.goal_lines[-1], 20.0)
+        assert slow.world.odometry(0.0).x == pytest.approx(-0.5, abs=0.05)
+    finally:
+        slow.close()
 
 
 def test_lost_teleop_in_manual_stops_everything(run: LockstepRun) -> None:
