@@ -19,7 +19,8 @@ FRAMES_REMEMBERED = 8
 class AppendFrame(Leaf):
     """When a frame is due, hand over what the last request was decided on, asked for, and led to.
 
-    The picture is the one the decision was made on; for a person's velocity that is the newest one they could see.
+    The picture is the one the decision was made on; for a person's velocity that is the newest one they could see, which has to
+    be fresh. No picture is recorded twice in a row: beside a dead camera nothing is recorded.
     """
 
     READS = ("recording_wanted", "request", "frame", "gate", "odometry", "mode", "goal", "policy_status", "policy_output")
@@ -27,6 +28,7 @@ class AppendFrame(Leaf):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._frames: OrderedDict[int, FrameInfo] = OrderedDict()
+        self._recorded = 0  # the sequence of the newest frame handed over
 
     def update(self) -> Status:
         """SUCCESS when a frame was handed over, FAILURE when none is due or none can be had."""
@@ -38,6 +40,7 @@ class AppendFrame(Leaf):
             recorder.start()
         if frame is not STALE:
             self._frames[frame.sequence] = frame
+            self._frames.move_to_end(frame.sequence)  # a bridge that came back may count from 1 again
             if len(self._frames) > FRAMES_REMEMBERED:
                 self._frames.popitem(last=False)
         if not recorder.due(self.now_s):
@@ -45,21 +48,25 @@ class AppendFrame(Leaf):
             return Status.FAILURE
         sample = self._sample()
         if sample is None:
-            self.feedback_message = "the frame of the decision is gone; the next one will do"
+            self.feedback_message = "no picture of this decision that is not recorded yet; the next one will do"
             return Status.FAILURE
         taken = recorder.offer(sample)
+        if taken:
+            self._recorded = sample.frame_sequence
         self.feedback_message = recorder.status().words
         return Status.SUCCESS if taken else Status.FAILURE
 
     def _sample(self) -> FrameSample | None:
-        """Gather one sample, None while there is no request or its picture has left the ring."""
+        """Gather one sample, None while there is no request or no picture of it: stale, recorded already, out of the ring."""
         request: Request | Staleness = self.read("request")
         if request is STALE:
             return None
-        seen = request.frame_sequence or next(reversed(self._frames), 0)
-        info = self._frames.get(seen)
-        image = self.resources.robot.copy_frame(seen) if info is not None else None
-        if info is None or image is None:
+        frame: FrameInfo | Staleness = self.read("frame")
+        info = self._frames.get(request.frame_sequence) if request.frame_sequence else None if frame is STALE else frame
+        if info is None or info.sequence == self._recorded:
+            return None
+        image = self.resources.robot.copy_frame(info.sequence)
+        if image is None:
             return None
         gate, odometry, goal = self.read("gate"), self.read("odometry"), self.read("goal")
         status, output = self.read("policy_status"), self.read("policy_output")
@@ -70,7 +77,7 @@ class AppendFrame(Leaf):
             applied=ZERO if gate is STALE else gate.applied,
             source=request.source,
             mode=self.read("mode"),
-            frame_sequence=seen,
+            frame_sequence=info.sequence,
             exposure_s=info.stamp_s,
             receipt_s=info.received_s,
             decided_s=self.now_s,
