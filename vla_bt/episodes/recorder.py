@@ -7,6 +7,7 @@ episode has its name only once it is safe on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -200,9 +201,10 @@ class EpisodeRecorder:
                         self._episodes, self._last_file = self._episodes + 1, finished
                 with self._lock:
                     self._queue.popleft()
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # whatever it was: this thread lives on and the status says it
                 if writer is not None:
-                    writer.give_up()
+                    with contextlib.suppress(Exception):  # what went wrong first counts
+                        writer.give_up()
                     writer = None
                 with self._lock:
                     self._queue.clear()
@@ -214,4 +216,9 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     found = re.search(r"error message = '([^']+)'", str(error))
-    return found[1] if found else " ".join(str(error).split())[:200]
+    if found:
+        return found[1]
+    words = " ".join(str(error).split())[:200]
+    if isinstance(error, (OSError, RuntimeError, ValueError)):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
