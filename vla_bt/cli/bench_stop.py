@@ -107,10 +107,9 @@ def run(options: argparse.Namespace) -> int:
 @contextmanager
 def stop_bench(seed: int, sim_parameters: tuple[str, ...] = ()) -> Iterator[StopBench]:
     """Yield a started benchmark; end its processes whatever happens."""
-    from vla_bt.ros.environment import prepare
+    from vla_bt.ros.environment import isolate, prepare
 
-    domain = 1 + os.getpid() % 100  # a benchmark does not talk to a robot nearby
-    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    domain = isolate()  # a benchmark does not talk to a robot nearby
     prepare()
     import rclpy
     from rclpy.node import Node

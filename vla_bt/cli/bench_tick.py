@@ -117,9 +117,9 @@ def _ros_robot() -> Iterator[Robot | None]:
         return
     import shutil
 
-    from vla_bt.ros.environment import prepare
+    from vla_bt.ros.environment import isolate, prepare
 
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    isolate()  # a benchmark does not talk to a robot nearby
     prepare()
     import rclpy
     from rclpy.node import Node

@@ -44,11 +44,10 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: interrupted.set())
 
-    from vla_bt.ros.environment import prepare
+    from vla_bt.ros.environment import isolate, prepare
     from vla_bt.settings import SettingsError
 
-    domain = str(1 + os.getpid() % 100)
-    os.environ["ROS_DOMAIN_ID"] = os.environ.get("ROS_DOMAIN_ID", domain)  # a demo does not talk to a robot nearby
+    domain = isolate()  # a demo does not talk to a robot nearby
     prepare()
 
     import rclpy
@@ -69,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("demo")
     operator = DemoOperator(node)
-    group = ProcessGroup(directory, folder / "logs", int(os.environ["ROS_DOMAIN_ID"]))
+    group = ProcessGroup(directory, folder / "logs", domain)
     view = DemoView(live=sys.stdout.isatty() and not options.plain)
     demo = Demo(group, operator, view, folder, options.seed, interrupted)
     failure, code = "", 1

@@ -2,7 +2,8 @@
 
 Promises: what the user has set stays; without it, discovery keeps to this machine and Fast DDS gets the profile that lets raw
 720p pictures through (``config/fastdds.xml``, ``config/fastdds_images.xml``: measured, see there). The same on Humble, whose
-variables have other names.
+variables have other names. What starts robots of its own (demo, benchmarks) calls :func:`isolate` first: there the user's
+domain and range do not stay, or a second gate could come onto a real robot's ``cmd_vel``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from vla_bt.settings import SettingsError, config_path
 
 PROFILES = {False: "fastdds.xml", True: "fastdds_images.xml"}
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # before and from Fast DDS 3 on
+_PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")  # would find others in spite of the range
+_DOMAIN_VARIABLE = "VLA_BT_DEMO_DOMAIN"
+_LAST_DOMAIN = 101  # with higher ones, ports reach into those Linux hands out by itself
 _LARGEST_BLOCK = 64 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -46,6 +50,35 @@ def prepare(publishes_images: bool = False) -> None:
     # A profile of ours may be a parent's, who publishes no pictures: it is replaced; an empty one would be an error in Fast DDS.
     if all(os.environ.get(name, "") in {"", *ours} for name in _PROFILE_VARIABLES):
         os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(config_path(PROFILES[publishes_images]))))
+
+
+def isolate() -> int:
+    """Give this process and its children a ROS domain of their own on this machine, whatever is set; returns the domain.
+
+    ``VLA_BT_DEMO_DOMAIN`` chooses it; otherwise it follows from the process id and is neither 0 nor the user's.
+
+    Raises
+    ------
+    SettingsError
+        When that variable is no domain.
+    """
+    chosen = os.environ.get(_DOMAIN_VARIABLE, "")
+    if not chosen:
+        domain = 1 + os.getpid() % 100
+        if os.environ.get("ROS_DOMAIN_ID", "").strip() == str(domain):
+            domain = _LAST_DOMAIN
+    elif chosen.isascii() and chosen.isdigit() and int(chosen) <= _LAST_DOMAIN:
+        domain = int(chosen)
+    else:
+        raise SettingsError(f"{_DOMAIN_VARIABLE} is {chosen!r}; expected a ROS domain from 0 to {_LAST_DOMAIN}")
+    for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", *_PEERS):
+        os.environ.pop(name, None)
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    else:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    return domain
 
 
 def keep_freed_memory() -> None:

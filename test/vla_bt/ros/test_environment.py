@@ -8,13 +8,15 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from vla_bt.ros import environment
-from vla_bt.ros.environment import prepare
+from vla_bt.ros.environment import isolate, prepare
 from vla_bt.settings import SettingsError, config_path
 
 VARIABLES = (
     *("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_DISTRO", "RMW_IMPLEMENTATION"),
     *("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"),
+    *("ROS_DOMAIN_ID", "ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "VLA_BT_DEMO_DOMAIN"),
 )
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def test_bare_environment_is_completed() -> None:
     prepare()
     assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     assert "ROS_LOCALHOST_ONLY" not in os.environ
-    for name in VARIABLES[-2:]:
+    for name in PROFILES:
         assert os.environ[name] == str(config_path("fastdds.xml"))
 
 
@@ -62,6 +64,50 @@ def test_a_child_that_publishes_pictures_replaces_its_parents_profile(monkeypatc
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "")
     prepare(publishes_images=True)
     assert os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"], "an empty one is an error in Fast DDS"
+
+
+@pytest.mark.parametrize(
+    "distribution, mine, other",
+    [
+        ("jazzy", ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"), "ROS_LOCALHOST_ONLY"),
+        ("humble", ("ROS_LOCALHOST_ONLY", "1"), "ROS_AUTOMATIC_DISCOVERY_RANGE"),
+    ],
+)
+def test_what_is_isolated_leaves_the_users_robot_alone(
+    monkeypatch: pytest.MonkeyPatch, distribution: str, mine: tuple[str, str], other: str
+) -> None:
+    usual = 1 + os.getpid() % 100
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    for theirs in ("42", "0", str(usual)):
+        for name, value in (
+            ("ROS_DOMAIN_ID", theirs),
+            ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"),
+            ("ROS_LOCALHOST_ONLY", "0"),
+            ("ROS_STATIC_PEERS", "10.0.0.1"),
+            ("ROS_DISCOVERY_SERVER", "10.0.0.1:11811"),
+        ):
+            monkeypatch.setenv(name, value)
+        domain = isolate()
+        prepare()
+        assert 1 <= domain <= 101
+        assert str(domain) != theirs
+        assert os.environ["ROS_DOMAIN_ID"] == str(domain)
+        assert os.environ[mine[0]] == mine[1]
+        assert not {other, "ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER"} & set(os.environ)
+
+
+@pytest.mark.parametrize("domain", ["0", "7", "101"])
+def test_a_domain_may_be_chosen_for_what_is_isolated(monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
+    monkeypatch.setenv("VLA_BT_DEMO_DOMAIN", domain)
+    assert isolate() == int(domain) == int(os.environ["ROS_DOMAIN_ID"])
+
+
+@pytest.mark.parametrize("domain", ["102", "-1", "one", "1.5", "\u0661"])
+def test_what_is_no_domain_is_one_line(monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
+    monkeypatch.setenv("VLA_BT_DEMO_DOMAIN", domain)
+    with pytest.raises(SettingsError, match=r"VLA_BT_DEMO_DOMAIN is .*; expected a ROS domain from 0 to 101") as caught:
+        isolate()
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_rclpy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
