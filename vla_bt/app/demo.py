@@ -17,7 +17,7 @@ from typing import Any
 
 from vla_bt.app.demo_view import DemoView
 from vla_bt.app.path_picture import PathPoint, draw_path
-from vla_bt.app.processes import ProcessGroup
+from vla_bt.app.processes import ProcessGroup, left_behind
 from vla_bt.camera.ring import FrameRingReader
 from vla_bt.ros.demo_operator import TELEOP_PERIOD_S, DemoOperator
 from vla_bt.sim.check import GOAL_RADIUS_M
@@ -29,6 +29,7 @@ from vla_bt.words import ZERO, Source, Twist
 GOAL = "go around the box on the left to the cup"
 SCENE = "1box_vert_left"
 STOP_LIMIT_S = 0.3
+LEAVING_S = 2.0  # a policy worker follows its tree, but need not have done so at once
 TIGHT_LINEAR, TIGHT_ANGULAR = 0.10, 0.30
 """Speed limits on the untrained network [m/s, rad/s]."""
 
@@ -305,7 +306,7 @@ class Demo:
 
         bad = {name: code for name, code in codes.items() if code != 0}
         self.check("processes ended by themselves", not bad, "all with exit code 0" if not bad else f"exit codes {bad}")
-        self.check("nothing left behind", not self.group.directory.exists(), "no ring, no socket, no process")
+        self.check_nothing_left()
         episodes = sorted(path for path in self.folder.glob("episode_*.h5") if "partial" not in path.name)
         frames = sum(load(path).frames for path in self.folder.glob("episode_*.h5"))
         self.figures["frames_recorded"] = frames
@@ -317,6 +318,15 @@ class Demo:
             draw_path(world, self.path, GOAL_RADIUS_M, self.folder / "path.png")
         finally:
             world.close()
+
+    def check_nothing_left(self) -> None:
+        """Check that neither files of the runtime directory nor processes that use it are left."""
+        end_s = time.monotonic() + LEAVING_S
+        left = left_behind(self.group.directory)
+        while left and time.monotonic() < end_s:
+            time.sleep(0.1)
+            left = left_behind(self.group.directory)
+        self.check("nothing left behind", not left, "; ".join(left) or "no ring, no socket, no process")
 
     def run(self) -> None:
         """All phases."""

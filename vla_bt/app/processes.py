@@ -18,6 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 MODULES = {
     "sim": "vla_bt.ros.sim_node",
     "bridge": "vla_bt.ros.camera_bridge",
@@ -34,8 +36,22 @@ PATIENCE_S = 4.0
 _PR_SET_PDEATHSIG = 1
 
 
+_prctl = ctypes.CDLL(None).prctl
+"""Looked up now: in a child forked from a process with threads, the loader's lock may be held by a thread that is gone."""
+
+
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def left_behind(directory: Path) -> list[str]:
+    """Name what is left of a group: its runtime directory, and living processes that were told of it."""
+    left = [str(directory)] if directory.exists() else []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone by now, or another user's
+            if process.environ().get("VLA_BT_RUNTIME_DIR") == str(directory):
+                left.append(f"process {process.pid}: {' '.join(process.cmdline())}")
+    return left
 
 
 class ProcessGroup:

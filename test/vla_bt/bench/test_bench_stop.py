@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from vla_bt.app.processes import left_behind
 from vla_bt.bench.stop import CASES
 from vla_bt.cli.bench_stop import CASE_NAMES, _table, make_report
 
@@ -42,17 +42,9 @@ def test_a_case_fails_when_the_robot_never_stopped_or_its_median_misses_the_aim(
     assert "-" in _table(make_report({"gate-kill": [None]}, 1, BUSY))
 
 
-def left_behind(pid: int) -> list[str]:
-    """Name what a benchmark of this process id left: its directory, and processes that were told of it."""
-    directory = Path(f"/dev/shm/vla_bt-{os.getuid()}-stop-{pid}")
-    left = [str(directory)] if directory.exists() else []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("VLA_BT_RUNTIME_DIR") == str(directory):
-                left.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return left
+def left_by(pid: int) -> list[str]:
+    """Name what a benchmark of this process id left."""
+    return left_behind(Path(f"/dev/shm/vla_bt-{os.getuid()}-stop-{pid}"))
 
 
 @pytest.mark.ros
@@ -72,7 +64,7 @@ def test_every_fault_stops_the_robot() -> None:
     for name, case in report["timing"]["cases"].items():
         assert case["never_stopped"] == 0, name
         assert case["max_ms"] < 1e3 * STOPS_S, name
-    assert left_behind(child.pid) == []
+    assert left_by(child.pid) == []
 
 
 @pytest.mark.ros
@@ -81,7 +73,7 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
     with subprocess.Popen([*COMMAND, "--repeats", "1000", "--case", "estop"], stderr=subprocess.PIPE, text=True) as child:
         try:
             end_s = time.monotonic() + 60.0
-            while len(left_behind(child.pid)) < 5:  # the directory and four processes
+            while len(left_by(child.pid)) < 5:  # the directory and four processes
                 assert time.monotonic() < end_s
                 assert child.poll() is None
                 time.sleep(0.2)
@@ -90,7 +82,7 @@ def test_ctrl_c_leaves_nothing_behind() -> None:
         finally:
             child.terminate()
     assert child.returncode == 130
-    assert left_behind(child.pid) == []
+    assert left_by(child.pid) == []
 
 
 @pytest.mark.parametrize(
