@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        figures = Trainer(settings, folder, say).run()
+        figures = Trainer(settings, folder, say).run(f"vla-bt train {options.config}")
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:

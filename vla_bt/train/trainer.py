@@ -21,6 +21,7 @@ import torch
 from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError
+from vla_bt.train.card import card
 from vla_bt.train.checkpoint import Log, load_checkpoint, save_checkpoint
 from vla_bt.train.collect import Job, collect
 from vla_bt.train.data import Sequence, draw_lessons, load_sequences, windows
@@ -80,13 +81,13 @@ class Trainer:
         path, mine = self.folder / "settings.json", dataclasses.asdict(self.settings)
         if path.exists():
             theirs = json.loads(path.read_text(encoding="utf-8"))
-            # How many processes share the work does not change what comes of it.
-            if any(theirs.get(name) != value for name, value in mine.items() if name not in ("jobs", "label")):
+            # How many processes share the work does not change what comes of it, and more rounds only go on.
+            if any(theirs.get(name) != value for name, value in mine.items() if name not in ("jobs", "label", "dagger_rounds")):
                 raise SettingsError(f"{self.folder}: holds a run with other settings; choose another --out or remove it")
         path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
-    def run(self) -> dict[str, Any]:
-        """Run what is left of it; returns the card's figures."""
+    def run(self, command: str = "vla-bt train") -> dict[str, Any]:
+        """Run what is left of it; returns the card's figures. ``command`` is what the card says made the weights."""
         started = time.perf_counter()
         sequences: list[Sequence] = []
         for number in range(self.settings.dagger_rounds + 1):
@@ -113,6 +114,7 @@ class Trainer:
             "seconds_of_this_call": round(time.perf_counter() - started),
         }
         (self.folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        (self.folder / "best" / "card.md").write_text(card(figures, command), encoding="utf-8")
         return figures
 
     # ------------------------------------------------------------------ the parts of a round
