@@ -127,20 +127,21 @@ def plan(
     if stored_dtype is None:  # built in float32 first, then changed weight by weight
         loading = max(0, 4 * whole - kept) + (4 * largest if how.precision in ("bf16", "fp16") else 0)
     else:
-        loading = _quantising(network) if how.precision == "int8" else 0
+        loading = _quantising(network, stored_dtype) if how.precision == "int8" else 0
     itemsize = 2 if how.precision in ("bf16", "fp16") else 4
     running = _activations(network) * itemsize
     return Plan(str(how), parts, loading + _LIBRARIES, running + _LIBRARIES)
 
 
-def _quantising(network: PolicyNetwork) -> int:
-    """Return the bytes torch needs on the way to 8 bits: a linear layer's copies, a recurrent one made in float32 first."""
+def _quantising(network: PolicyNetwork, stored: torch.dtype) -> int:
+    """Return the bytes torch needs on the way to 8 bits, where float32 is a stop: a linear layer's copies, a recurrent one's."""
     linear = max((module.weight.numel() for module in network.modules() if type(module) is nn.Linear), default=0)
     cell = network.memory.cell
     recurrent = 0
     if isinstance(cell, nn.LSTM | nn.GRU):
-        recurrent = 6 * max(sum(weight.numel() for weight in layer) for layer in cell.all_weights)
-    return max(2 * linear, recurrent)
+        layers = [sum(weight.numel() for weight in layer) for layer in cell.all_weights]
+        recurrent = 6 * max(layers) + (0 if stored == torch.float32 else 4 * sum(layers))
+    return max(2 * linear if stored == torch.float32 else 6 * linear, recurrent)
 
 
 def _weights(network: PolicyNetwork) -> Iterator[tuple[str, nn.Module, int]]:

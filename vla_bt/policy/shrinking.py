@@ -152,11 +152,13 @@ def _quantise_layers(part: nn.Module) -> None:
         nn.GRU: (dynamic.GRU, quantization.default_dynamic_qconfig),
     }
     child: Any
-    for parent in list(part.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) in how:
-                kind, child.qconfig = how[type(child)]
-                setattr(parent, name, kind.from_float(child.float()))
+    parents = [parent for parent in part.modules() if any(type(child) in how for child in parent.children())]
+    for parent in parents:
+        for name in [name for name, child in parent.named_children() if type(child) in how]:
+            child = getattr(parent, name)
+            kind, child.qconfig = how[type(child)]
+            setattr(parent, name, kind.from_float(child.float()))
+            del child  # and with it its wide weights, before the next
 
 
 def _quantise_weights(module: nn.Module) -> None:

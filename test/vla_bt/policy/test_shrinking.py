@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,24 @@ def test_eight_bits_are_eight_bits() -> None:
     with pytest.raises(SettingsError, match="8-bit weights are made while loading and can't be saved"):
         save_policy(policy, Path("never"))
     assert not Path("never").exists()
+
+
+def test_wide_weights_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    dynamic = torch.ao.nn.quantized.dynamic.Linear
+    seen: list[weakref.ref[nn.Module]] = []
+    original = dynamic.from_float.__func__
+
+    def watched(kind: type, module: nn.Module, *rest: object) -> nn.Module:
+        assert not any(reference() is not None for reference in seen), "an earlier layer is still held"
+        seen.append(weakref.ref(module))
+        made: nn.Module = original(kind, module, *rest)
+        return made
+
+    monkeypatch.setattr(dynamic, "from_float", classmethod(watched))
+    policy = shrink(NetworkPolicy.untrained(load_preset("hybrid", "tiny")), Shrink("bf16"))
+    shrink(policy, Shrink("int8"))
+    assert len(seen) > 20
+    assert np.isfinite(drive(policy)).all()
 
 
 def test_weights_alone_in_eight_bits_compute_nearly_the_same() -> None:
