@@ -153,6 +153,8 @@ class Request:
         Time to live from the gate's own receipt; the gate caps it.
     tick : int
         Count of the tick that composed it.
+    stops : int
+        :attr:`GateStatus.stops` as the tick knew it: what was decided before a stop does not move the robot after its reset.
     """
 
     twist: Twist
@@ -161,6 +163,7 @@ class Request:
     frame_sequence: int = 0
     valid_for_s: float = 0.2
     tick: int = 0
+    stops: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ blocks: a full or absent peer loses the message and ``send`` says so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import socket
@@ -20,7 +21,7 @@ from vla_bt.words import Source, Twist
 
 VERSION = 1
 _HEAD = struct.Struct("<4sH")
-_REQUEST = struct.Struct("<3dBIQdQ")
+_REQUEST = struct.Struct("<3dBIQdQQ")
 _STATUS = struct.Struct("<B3dBQ5d")
 _LIMITS = ("max_linear_x", "max_linear_y", "max_angular_z", "max_linear_acceleration", "max_angular_acceleration")
 
@@ -68,18 +69,20 @@ def pack_request(request: Request) -> bytes:
             request.frame_sequence,
             request.valid_for_s,
             request.tick,
+            request.stops,
         ),
     )
 
 
 def unpack_request(data: bytes) -> Request:
     """Decode a request; raises :class:`WireError`."""
-    x, y, z, source, goal_id, frame, valid_for_s, tick = unpack(_REQUEST, body_of(data, b"VBRQ"))
+    x, y, z, source, goal_id, frame, valid_for_s, tick, stops = unpack(_REQUEST, body_of(data, b"VBRQ"))
     try:
         kind = Source(int(source))
     except ValueError:
         raise WireError(f"unknown source {source!r}") from None
-    return Request(Twist(float(x), float(y), float(z)), kind, int(goal_id), int(frame), float(valid_for_s), int(tick))
+    twist = Twist(float(x), float(y), float(z))
+    return Request(twist, kind, int(goal_id), int(frame), float(valid_for_s), int(tick), int(stops))
 
 
 def pack_gate_status(status: GateStatus) -> bytes:
@@ -106,7 +109,8 @@ def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
 class Mailbox:
     """A named Unix datagram socket: receives at ``path``, sends to other paths. Never blocks.
 
-    The socket file is made with mode 0600 and removed by :meth:`close`; a leftover of a killed process is replaced.
+    The socket file is made with mode 0600 and removed by :meth:`close`, unless it is another's by then; a leftover of a killed
+    process is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,6 +124,7 @@ class Mailbox:
             self._socket.bind(str(path))
         finally:
             os.umask(mask)
+        self._identity = _identity(path)
 
     def fileno(self) -> int:
         """File descriptor, for ``select``."""
@@ -132,7 +137,7 @@ class Mailbox:
         except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
             return False
         except OSError as error:
-            if error.errno == 105:  # ENOBUFS
+            if error.errno == errno.ENOBUFS:
                 return False
             raise
         return True
@@ -148,10 +153,17 @@ class Mailbox:
         return waiting
 
     def close(self) -> None:
-        """Close and remove the socket file."""
-        self._socket.close()
+        """Close and remove the socket file, if it is still this one's."""
         with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+            if _identity(self.path) == self._identity:  # looked at while it is open: its number can't be another's yet
+                self.path.unlink()
+        self._socket.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells one file from another of the same name."""
+    info = path.lstat()
+    return info.st_dev, info.st_ino
 
 
 def runtime_directory(name: str = "") -> Path:

@@ -2,12 +2,14 @@
 
 Promises: whatever happens in a tick, one request leaves after it: what the drive branch proposed, or zero. Leaves can't send. An
 exception in a leaf, or a failed branch of the root, sends zero first and is then raised. Ending the loop terminates the running
-leaves, after zero was sent.
+leaves, after zero was sent; a leaf that fails at that keeps no other from it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from py_trees.behaviour import Behaviour
@@ -102,8 +104,15 @@ class TickLoop:
             entry: Stamped | None = storage.get("/" + key)
             if entry is not None and entry.at_s == now_s:
                 proposals.append(entry.value)
+        gate = storage["/snapshot"].value.gate
         request, self.words = self._composer.compose(
-            proposals, storage["/mode"].value, storage["/verdict"].value, storage["/around"].value, now_s, resources.tick
+            proposals,
+            storage["/mode"].value,
+            storage["/verdict"].value,
+            storage["/around"].value,
+            now_s,
+            resources.tick,
+            gate.stops if gate is not None else 0,
         )
         storage["/request"] = Stamped(request, now_s)
         mode = storage["/mode"].value
@@ -119,7 +128,24 @@ class TickLoop:
         )
 
     def shutdown(self) -> None:
-        """Send zero, then terminate whatever leaf is running."""
-        self.send_zero()
-        self._tree.root.stop(Status.INVALID)
-        self._robot.publish_mode(Mode.MANUAL, "the tree has ended")
+        """Send zero, then terminate every leaf that was ticked; the first failure is raised when all is done."""
+        ticked = [node for node in self._tree.root.iterate() if node.status is not Status.INVALID]
+        steps: list[Callable[[], object]] = [
+            self.send_zero,
+            *(partial(Behaviour.stop, node, Status.INVALID) for node in ticked),  # a composite's own would stop at a failure
+            partial(self._robot.publish_mode, Mode.MANUAL, "the tree has ended"),
+        ]
+        failures = do_all(steps)
+        if failures:
+            raise failures[0]
+
+
+def do_all(steps: Iterable[Callable[[], object]]) -> list[Exception]:
+    """Do every step in order, whatever becomes of the others. Returns the failures."""
+    failures: list[Exception] = []
+    for step in steps:
+        try:
+            step()
+        except Exception as failure:
+            failures.append(failure)
+    return failures

@@ -31,7 +31,7 @@ from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.port import PolicyClient
 from vla_bt.port import Robot
 from vla_bt.resources import Resources, RobotView
-from vla_bt.settings import GateSettings, TreeSettings, load
+from vla_bt.settings import TreeSettings, load
 from vla_bt.trees.root import create_root
 from vla_bt.words import Source
 
@@ -187,7 +187,7 @@ def application(robot: Robot, policy: PolicyClient, settings: TreeSettings) -> I
     memory.start()
     with tempfile.TemporaryDirectory() as folder:
         recorder = EpisodeRecorder(Path(folder), settings.frame_period_s)
-        resources = Resources(settings, GateSettings(), RobotView(robot), policy, recorder, memory, load_causes())
+        resources = Resources(settings, RobotView(robot), policy, recorder, memory, load_causes())
         Blackboard.clear()
         tree = BehaviourTree(create_root())
         tree.setup(resources=resources)

@@ -35,7 +35,14 @@ class Composer:
         self._handover = Handover()
 
     def compose(
-        self, proposals: Sequence[Proposal], mode: Mode, verdict: Verdict, around: Blocked, now_s: float, tick: int
+        self,
+        proposals: Sequence[Proposal],
+        mode: Mode,
+        verdict: Verdict,
+        around: Blocked,
+        now_s: float,
+        tick: int,
+        stops: int = 0,
     ) -> tuple[Request, str]:
         """Compose this tick's request.
 
@@ -53,6 +60,8 @@ class Composer:
             Time of the tick [s].
         tick : int
             Its number.
+        stops : int
+            The gate's count of emergency stops as this tick knows it.
 
         Returns
         -------
@@ -68,7 +77,7 @@ class Composer:
         if verdict.direction and proposal.source is not Source.SAFETY:
             twist, limited = limit(twist, around)
             words = f"{words}; {limited}" if limited else words
-        return self._request(twist, proposal, tick), words
+        return self._request(twist, proposal, tick, stops), words
 
     def _shared(self, proposal: Proposal, mode: Mode, now_s: float) -> Twist:
         """Return the velocity after the hand-over, and remember it for the next one."""
@@ -84,6 +93,6 @@ class Composer:
         self._handover = Handover(at_s=now_s)
         return self._request(ZERO, Proposal(ZERO, Source.SAFETY, words), tick), words
 
-    def _request(self, twist: Twist, proposal: Proposal, tick: int) -> Request:
+    def _request(self, twist: Twist, proposal: Proposal, tick: int, stops: int = 0) -> Request:
         valid_for_s = self._settings.request_valid_for_s
-        return Request(twist, proposal.source, proposal.goal_id, proposal.frame_sequence, valid_for_s, tick)
+        return Request(twist, proposal.source, proposal.goal_id, proposal.frame_sequence, valid_for_s, tick, stops)

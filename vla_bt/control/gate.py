@@ -6,7 +6,7 @@ Promises, whoever sends whatever:
 - zero at once, without a ramp, on: emergency stop (latched until a reset, which is refused while the input is still active), a
   request past its time to live (the shorter of its own and the cap, from the gate's receipt), a request of the safety branch,
   a request that is not finite, a clock that goes backwards, and after the gate itself was held up (what queued then is old);
-- after a reset only a request received after it moves the robot.
+- after a reset only a request received after it, and decided in knowledge of the stop, moves the robot.
 
 Requests are numbered by the tree's tick. While the newest request is alive, one that is not newer is ignored: a replayed or late
 datagram can't prolong a velocity, and of two trees the one with the lower count is not obeyed. Once the newest request has run
@@ -77,7 +77,7 @@ def receive(state: GateState, settings: GateSettings, request: Request, now_s: f
         return state
     alive = state.request is not None and state.clock_s - state.received_s < _time_to_live(state.request, settings)
     stops = request.source is Source.SAFETY or request.twist.is_zero()
-    if alive and request.tick <= state.tick and not stops:
+    if not stops and (request.stops != state.stops or (alive and request.tick <= state.tick)):
         return state
     tick = max(state.tick, request.tick) if alive else request.tick
     return replace(state, request=request, received_s=state.clock_s, tick=tick)

@@ -92,7 +92,10 @@ def test_an_emergency_stop_latches_until_a_reset_and_a_fresh_request() -> None:
     assert rule.reset(now_s + 0.05)
     assert rule.step(now_s + 0.06) == ZERO  # what came before the reset is forgotten
     rule.receive(ask(tick=1002), now_s + 0.07)
-    assert rule.step(now_s + 0.08).linear_x == pytest.approx(SETTINGS.max_linear_acceleration * PERIOD_S)
+    assert rule.step(now_s + 0.08) == ZERO  # and so is what was decided before the stop, however late it arrives
+    knowing = replace(ask(tick=1003), stops=rule.status(now_s).stops)
+    rule.receive(knowing, now_s + 0.09)
+    assert rule.step(now_s + 0.10).linear_x == pytest.approx(SETTINGS.max_linear_acceleration * PERIOD_S)
 
 
 def test_a_reset_without_a_latch_changes_nothing() -> None:

@@ -101,7 +101,9 @@ class World:
 
     def send(self, twist: Twist, source: Source = Source.POLICY) -> float:
         self.tick += 1
-        self.tree.send(pack_request(Request(twist, source, valid_for_s=0.15, tick=self.tick)), self.directory / "gate.sock")
+        stops = self.statuses[-1].stops if self.statuses else 0
+        request = Request(twist, source, valid_for_s=0.15, tick=self.tick, stops=stops)
+        self.tree.send(pack_request(request), self.directory / "gate.sock")
         return time.monotonic()
 
     def drive(self) -> float:
