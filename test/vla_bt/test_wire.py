@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -83,14 +84,38 @@ def test_mailboxes_exchange_datagrams_in_order_and_never_block(tmp_path: Path) -
     here.close()
 
 
+def test_a_full_system_loses_the_message_and_other_errors_are_raised(tmp_path: Path) -> None:
+    class Refusing:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def sendto(self, *_: object) -> int:
+            raise OSError(self.number, os.strerror(self.number))
+
+    box = wire.Mailbox(tmp_path / "a")
+    real = box._socket
+    box._socket = Refusing(errno.ENOBUFS)  # type: ignore[assignment]
+    assert not box.send(b"x", tmp_path / "b")
+    box._socket = Refusing(errno.EMSGSIZE)  # type: ignore[assignment]
+    with pytest.raises(OSError, match="long"):
+        box.send(b"x", tmp_path / "b")
+    box._socket = real
+    box.close()
+
+
 def test_a_leftover_socket_is_replaced(tmp_path: Path) -> None:
     killed = wire.Mailbox(tmp_path / "a")
     again = wire.Mailbox(tmp_path / "a")
     other = wire.Mailbox(tmp_path / "b")
     assert other.send(b"hello", tmp_path / "a")
     assert again.receive() == [b"hello"]
-    for box in (other, again, killed):
+    killed.close()
+    assert other.send(b"still there", tmp_path / "a"), "only its own file is removed"
+    assert again.receive() == [b"still there"]
+    for box in (other, again):
         box.close()
+    assert list(tmp_path.iterdir()) == []
+    again.close()  # the file is gone already
 
 
 def test_the_runtime_directory_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ Promises:
   callbacks run in a thread of their own;
 - exactly one request leaves after each tick (:mod:`vla_bt.app.loop`);
 - on SIGINT, SIGTERM, SIGHUP or a leaf's exception a zero request leaves first; then the leaves are terminated, the episode in
-  progress is written out and the policy worker is ended. Exit code 0 after a signal, 1 after an exception, 2 when it can't start.
+  progress is written out and the policy worker is ended, each whatever becomes of the others. One tree to a runtime directory:
+  a second is refused. Exit code 0 after a signal, 1 after an exception, 2 when it can't start.
 
 Publishes, besides what :mod:`vla_bt.ros.robot` does, ``~/snapshot`` (std_msgs/String, JSON of one moment of the tree) and
 ``/diagnostics``. Parameters: :class:`vla_bt.settings.TreeSettings`.
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 from collections import deque
+from functools import partial
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from std_msgs.msg import String
 
-from vla_bt.app.loop import TickLoop
+from vla_bt.app.loop import TickLoop, do_all
 from vla_bt.app.snapshot import to_json, tree_snapshot
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
@@ -47,6 +49,7 @@ from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare
+from vla_bt.ros.single import DirectoryLock
 from vla_bt.ros.process import Ending
 from vla_bt.ros.robot import RosRobot
 from vla_bt.settings import SettingsError, TreeSettings
@@ -73,6 +76,7 @@ class TreeProcess:
         The runtime directory of rings and sockets.
     """
 
+        self._lock = DirectoryLock(directory, "tree")  # before any socket: a second tree would take the first one's
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
         self._settings = declare(node, TreeSettings, LIVE_PARAMETERS, others=stream_parameters())
@@ -116,13 +120,19 @@ class TreeProcess:
         except Exception as failure:  # zero has left already; the rest is tidied up whatever it was
             self._failure = failure
         finally:
-            self._loop.shutdown()
-            executor.shutdown(timeout_sec=1.0)
-            thread.join(timeout=1.0)
-            self._client.close()
-            self._recorder.close()
-            self._memory.stop()
-            self._robot.close()
+            steps = (
+                self._loop.shutdown,
+                partial(executor.shutdown, timeout_sec=1.0),
+                partial(thread.join, timeout=1.0),
+                self._client.close,
+                self._recorder.close,
+                self._memory.stop,
+                self._robot.close,
+                self._lock.close,
+            )
+            for problem in do_all(steps):
+                self._node.get_logger().error(f"while ending: {type(problem).__name__}: {problem}")
+                self._failure = self._failure or problem
         return self._failure
 
     def _tick_until_told(self) -> None:
