@@ -22,8 +22,8 @@ import sys
 import threading
 import time
 from collections import deque
-from functools import partial
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,9 @@ from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare
-from vla_bt.ros.single import DirectoryLock
 from vla_bt.ros.process import Ending
 from vla_bt.ros.robot import RosRobot
+from vla_bt.ros.single import DirectoryLock
 from vla_bt.settings import SettingsError, TreeSettings
 from vla_bt.trees.root import create_root
 from vla_bt.wire import runtime_directory
@@ -76,9 +76,9 @@ class TreeProcess:
         The runtime directory of rings and sockets.
     """
 
-        self._lock = DirectoryLock(directory, "tree")  # before any socket: a second tree would take the first one's
     def __init__(self, node: Node, directory: Path) -> None:
         self._node = node
+        self._lock = DirectoryLock(directory, "tree")  # before any socket: a second tree would take the first one's
         self._settings = declare(node, TreeSettings, LIVE_PARAMETERS, others=stream_parameters())
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
