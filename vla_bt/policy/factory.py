@@ -39,6 +39,22 @@ def shipped(name: str) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
+def check_name(name: str) -> None:
+    """Refuse a policy that does not exist; loads nothing, so that a process without torch can ask.
+
+    Raises
+    ------
+    SettingsError
+        With one line.
+    """
+    base = split_name(name)[0]
+    if is_path(base):
+        if not Path(base).expanduser().exists():
+            raise SettingsError(f"policy {name}: no such folder")
+    elif base not in policy_names():
+        load_preset(base)  # says which there are
+
+
 def make_policy(name: str, truth: Callable[[], Truth | None] | None = None, seed: int = 0) -> Policy:
     """Return a policy.
 

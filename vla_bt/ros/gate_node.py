@@ -40,15 +40,14 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_bt.control.gate import GateRule
 from vla_bt.ros import environment, qos
-from vla_bt.ros.parameters import declare
-from vla_bt.ros.process import Ending
-from vla_bt.settings import GateSettings, SettingsError, build
+from vla_bt.ros.parameters import declare, on_change
+from vla_bt.ros.process import Ending, own_arguments
+from vla_bt.settings import GateSettings, SettingsError
 from vla_bt.wire import Mailbox, WireError, pack_gate_status, runtime_directory, unpack_request
 from vla_bt.words import ZERO, Source, Twist
 
@@ -141,7 +140,7 @@ class Gate:
         self._hears_latched = False
         node.create_service(Trigger, "~/estop_reset", self._on_reset)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        node.add_post_set_parameters_callback(self._on_parameters)
+        on_change(node, GateSettings, self._on_parameters)
         if self._latch.latched:
             now_s = time.monotonic()
             self._rule.emergency_stop(True, now_s)
@@ -256,10 +255,9 @@ class Gate:
             response.message = "reset" if was_latched else "the emergency stop was not latched"
         return response
 
-    def _on_parameters(self, _: object) -> None:
-        values = {name: self._node.get_parameter(name).value for name in GateSettings.__dataclass_fields__}
+    def _on_parameters(self, settings: GateSettings) -> None:
         with self._lock:
-            self._rule.settings = build(GateSettings, values, "gate")
+            self._rule.settings = settings
 
     def _unheard_stops(self) -> int:
         """Count publishers of ``emergency_stop`` that can't be heard; listen to what a latched one said before this start."""
@@ -327,10 +325,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ending = Ending()
     arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     parser = argparse.ArgumentParser(prog="gate_node", description=(__doc__ or "").splitlines()[0])
-    parser.parse_args(remove_ros_args(args=arguments)[1:])
     survive_longest()
     try:
         environment.prepare()
+        parser.parse_args(own_arguments(arguments))
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = Node("gate")
         gate = Gate(node, runtime_directory())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -64,6 +64,39 @@ def declare(node: Node, kind: type[S], live: Collection[str] | None = None, othe
 
     node.add_on_set_parameters_callback(refuse_bad)
     return settings
+
+
+def on_change(node: Node, kind: type[S], callback: Callable[[S], None]) -> None:
+    """Call back with the new settings after each change of the node's parameters; all of a change or nothing of it.
+
+    Parameters
+    ----------
+    node : Node
+        The node, its parameters declared by :func:`declare`.
+    kind : type
+        The dataclass that was declared.
+    callback : callable
+        Takes the settings as a whole, checked. Not called for a change that was refused.
+    """
+    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    where = node.get_fully_qualified_name()
+
+    def settings(parameters: list[Parameter]) -> S:
+        values = {name: _plain(node.get_parameter(name).value) for name in names}
+        values.update({item.name: _plain(item.value) for item in parameters if item.name in values})
+        return build(kind, values, where)
+
+    def follow(parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            callback(settings(parameters))
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    if hasattr(node, "add_post_set_parameters_callback"):
+        node.add_post_set_parameters_callback(lambda parameters: callback(settings(parameters)))
+    else:  # Humble; asked before declare()'s own check, so that what that one would refuse has to be refused here too
+        node.add_on_set_parameters_callback(follow)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -21,9 +23,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from vla_bt.ros.environment import prepare
-from vla_bt.settings import SettingsError
+from vla_bt.settings import SettingsError, read_yaml
 
 LOOK_PERIOD_S = 0.05  # a signal is seen when the wait ends: the C code waiting does not wake for it
 ENDING_LIMIT_S = 5.0
@@ -93,6 +96,22 @@ def run_node(
     node.destroy_node()
     rclpy.try_shutdown()
     return code
+
+
+def own_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return what is left of a command line, the program aside, without ROS's arguments.
+
+    Raises
+    ------
+    SettingsError
+        When a parameter file can't be read: ROS would say so less clearly.
+    RuntimeError
+        From rclpy, when ROS can't use its arguments for another reason.
+    """
+    for flag, value in pairwise(arguments):
+        if flag == "--params-file":
+            read_yaml(Path(value))
+    return list(remove_ros_args(args=list(arguments))[1:])
 
 
 class Ending:

@@ -16,7 +16,6 @@ Publishes, besides what :mod:`vla_bt.ros.robot` does, ``~/snapshot`` (std_msgs/S
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gc
 import sys
 import threading
@@ -25,7 +24,6 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -34,7 +32,6 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from std_msgs.msg import String
 
 from vla_bt.app.loop import TickLoop, do_all
@@ -43,13 +40,14 @@ from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import Level, MemoryMonitor
 from vla_bt.policy.client import WorkerClient
+from vla_bt.policy.factory import check_name
 from vla_bt.port import Request
 from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.hosting import host_tree, stream_parameters
-from vla_bt.ros.parameters import declare
-from vla_bt.ros.process import Ending
+from vla_bt.ros.parameters import declare, on_change
+from vla_bt.ros.process import Ending, own_arguments
 from vla_bt.ros.robot import RosRobot
 from vla_bt.ros.single import DirectoryLock
 from vla_bt.settings import SettingsError, TreeSettings
@@ -80,6 +78,7 @@ class TreeProcess:
         self._node = node
         self._lock = DirectoryLock(directory, "tree")  # before any socket: a second tree would take the first one's
         self._settings = declare(node, TreeSettings, LIVE_PARAMETERS, others=stream_parameters())
+        check_name(self._settings.policy)  # the worker would say so too, but nobody waits for it
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
         self._recorder = EpisodeRecorder(Path(self._settings.runs_directory), self._settings.frame_period_s)
@@ -97,7 +96,7 @@ class TreeProcess:
         self._loop = TickLoop(self._carrier.tree, self._robot, resources)
         self._snapshots = node.create_publisher(String, "~/snapshot", qos.LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
-        node.add_post_set_parameters_callback(self._on_parameters)
+        on_change(node, TreeSettings, self._on_parameters)
         self._wake = threading.Event()
         self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
         self._tick_s: deque[float] = deque(maxlen=LATENESS_KEPT)
@@ -163,9 +162,8 @@ class TreeProcess:
             self._failure = failure
         self.stop()
 
-    def _on_parameters(self, _: object) -> None:
-        changed: dict[str, Any] = {name: float(self._node.get_parameter(name).value) for name in LIVE_PARAMETERS}
-        self._resources.settings = dataclasses.replace(self._settings, **changed)
+    def _on_parameters(self, settings: TreeSettings) -> None:
+        self._resources.settings = settings  # the others are read-only: only LIVE_PARAMETERS can differ
 
     def _publish_snapshot(self, request: Request, now_s: float) -> None:
         mode: Mode = Blackboard.storage["/mode"].value
@@ -239,10 +237,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ending = Ending()
     arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     parser = argparse.ArgumentParser(prog="tree_node", description=(__doc__ or "").splitlines()[0])
-    parser.parse_args(remove_ros_args(args=arguments)[1:])
     sys.setswitchinterval(0.001)  # a busy callback thread gives way to the tick within a millisecond
     try:
         prepare()
+        parser.parse_args(own_arguments(arguments))
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = Node("tree")
         process = TreeProcess(node, runtime_directory())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ rclpy = pytest.importorskip("rclpy")
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from vla_bt.ros.parameters import declare  # noqa: E402
+from vla_bt.ros.parameters import declare, on_change  # noqa: E402
 from vla_bt.settings import SettingsError, setting  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -29,13 +29,21 @@ class Example:
     sides: list[str] = setting(["left"], "where", choices=("left", "right"))
 
 
+class HumbleNode(Node):
+    """A node as Humble's rclpy has it: asked before a change, not told after it."""
+
+    @property
+    def add_post_set_parameters_callback(self) -> Any:
+        raise AttributeError("'Node' object has no attribute 'add_post_set_parameters_callback'")
+
+
 @pytest.fixture
 def make(ros_context: Any) -> Iterator[Callable[..., Node]]:
     nodes: list[Node] = []
 
-    def make_node(**overrides: Any) -> Node:
+    def make_node(kind: type[Node] = Node, /, **overrides: Any) -> Node:
         given = [Parameter(name, value=value) for name, value in overrides.items()]
-        nodes.append(Node("example", context=ros_context, parameter_overrides=given, start_parameter_services=False))
+        nodes.append(kind("example", context=ros_context, parameter_overrides=given, start_parameter_services=False))
         return nodes[-1]
 
     yield make_node
@@ -115,3 +123,28 @@ def test_what_is_fixed_says_so(make: Callable[..., Node]) -> None:
     assert "read-only" in refusal(node, "period_s", 0.5)
     assert refusal(node, "kind", "fancy") == ""
     assert node.describe_parameter("period_s").read_only
+
+
+@pytest.mark.parametrize("kind", [Node, HumbleNode])
+def test_a_change_is_followed_as_a_whole_or_not_at_all(make: Callable[..., Node], kind: type[Node]) -> None:
+    node = make(kind, slots=5)
+    settings = declare(node, Example, live=("period_s", "kind", "inputs"))
+    seen: list[Example] = []
+    on_change(node, Example, seen.append)
+    assert refusal(node, "period_s", 1) == ""
+    assert refusal(node, "inputs", ["camera", "scan"]) == ""
+    expected = [replace(settings, period_s=1.0), replace(settings, period_s=1.0, inputs=["camera", "scan"])]
+    assert seen == expected
+    assert isinstance(seen[0].period_s, float)
+
+    both = [Parameter("period_s", value=0.5), Parameter("kind", value="odd")]
+    assert "expected one of plain, fancy" in node.set_parameters_atomically(both).reason
+    assert "read-only" in refusal(node, "slots", 6)
+    assert refusal(node, "period_s", 2.0) != ""
+    assert seen == expected
+    assert node.get_parameter("period_s").value == 1
+
+    both[1] = Parameter("kind", value="fancy")
+    assert node.set_parameters_atomically(both).successful
+    assert seen[-1] == replace(expected[-1], period_s=0.5, kind="fancy")
+    assert (node.get_parameter("period_s").value, node.get_parameter("kind").value) == (0.5, "fancy")
