@@ -17,6 +17,7 @@ import sys
 import time
 from typing import Any
 
+from vla_bt.cli.options import namespace
 from vla_bt.goals.plan import Plan, describe, shown
 from vla_bt.goals.watch import GoalWatch
 
@@ -47,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="stop waiting after S seconds (default 180)")
     parser.add_argument("--check", action="store_true", help="only show how the goal is read")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
-    parser.add_argument("--namespace", default="", metavar="NAME", help="the robot's ROS namespace")
+    parser.add_argument("--namespace", type=namespace, default="", metavar="NAME", help="the robot's ROS namespace")
     parser.set_defaults(run=run)
 
 

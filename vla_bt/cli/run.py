@@ -16,6 +16,19 @@ EXAMPLES = """examples:
 """
 
 MAX_TIME_S = 3600.0
+LOCKSTEP: dict[str, Any] = {
+    "goal": None,
+    "scene": "1box_vert_left",
+    "distance": "medium",
+    "position": "center",
+    "pattern": "core",
+    "seed": 0,
+    "time_limit": 60.0,
+    "without": (),
+    "picture": None,
+    "json": False,
+}
+"""Options of the world lockstep, with what holds without them."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,18 +51,17 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--record", action="store_true", help="record 18-frame episodes from the start")
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
-    sim = parser.add_argument_group("lockstep")
+    sim = parser.add_argument_group("lockstep", argument_default=argparse.SUPPRESS)
     sim.add_argument("--goal", help="what the robot is told (default: the scene's own sentence)")
-    sim.add_argument("--scene", default="1box_vert_left", help="one of the eight scenes (default 1box_vert_left)")
-    sim.add_argument("--distance", default="medium", help="close, medium or far")
-    sim.add_argument("--position", default="center", help="left, center or right")
-    sim.add_argument("--pattern", default="core", help="core or variant")
-    sim.add_argument("--seed", type=int, default=0, help="seed of the scene and of random weights (default 0)")
-    sim.add_argument("--time-limit", type=float, default=60.0, metavar="S", help="simulated seconds (default 60)")
+    sim.add_argument("--scene", help="one of the eight scenes (default 1box_vert_left)")
+    sim.add_argument("--distance", help="close, medium or far")
+    sim.add_argument("--position", help="left, center or right")
+    sim.add_argument("--pattern", help="core or variant")
+    sim.add_argument("--seed", type=int, help="seed of the scene and of random weights (default 0)")
+    sim.add_argument("--time-limit", type=float, metavar="S", help="simulated seconds (default 60)")
     sim.add_argument(
         "--without",
         nargs="+",
-        default=[],
         metavar="INPUT",
         choices=("odometry", "scan", "battery"),
         help="inputs this robot lacks",
@@ -61,13 +73,19 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run; exit code 0 only if the goal was reached with nothing touched."""
-    return _ros(options) if options.world == "ros" else _lockstep(options)
+    if options.world == "ros":
+        return _ros(options)
+    return _lockstep(argparse.Namespace(**{**LOCKSTEP, **vars(options)}))
 
 
 def _ros(options: argparse.Namespace) -> int:
     from vla_bt.ros.environment import prepare
-    from vla_bt.settings import config_path
+    from vla_bt.settings import SettingsError, config_path
 
+    given = [f"--{name.replace('_', '-')}" for name in LOCKSTEP if name in options]
+    if given:
+        hint = "; give it with: vla-bt goal TEXT" if given[0] == "--goal" else ""
+        raise SettingsError(f"{given[0]} is for --world lockstep alone{hint}")
     prepare()
     from vla_bt.ros.tree_node import main
 

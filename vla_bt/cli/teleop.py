@@ -10,7 +10,6 @@ import argparse
 import codecs
 import contextlib
 import os
-import re
 import select
 import shutil
 import signal
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from vla_bt.cli.options import namespace
 from vla_bt.control.teleop_console import LEGEND, Action, Kind, TeleopConsole, split_keys
 from vla_bt.control.teleop_keys import TeleopKeys
 from vla_bt.words import ZERO, Twist
@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--linear", type=_speed, default=0.3, metavar="M/S", help="speed at the start (default %(default)s)")
     parser.add_argument("--angular", type=_speed, default=0.6, metavar="RAD/S", help="turning speed (default %(default)s)")
-    parser.add_argument("--namespace", type=_namespace, default="", help="the robot's namespace, when there is more than one")
+    parser.add_argument("--namespace", type=namespace, default="", help="the robot's namespace, when there is more than one")
     parser.set_defaults(run=run)
 
 
@@ -59,12 +59,6 @@ def _speed(text: str) -> float:
     if not 0.0 < value <= 3.0:
         raise argparse.ArgumentTypeError(f"{text} is not a speed above 0 and up to 3")
     return value
-
-
-def _namespace(text: str) -> str:
-    if not re.fullmatch(r"(/?[A-Za-z_][A-Za-z0-9_]*)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a ROS namespace such as robot1")
-    return text
 
 
 def run(options: argparse.Namespace) -> int:

@@ -99,6 +99,12 @@ def test_a_run_is_recorded_with_the_picture_of_each_decision(tmp_path: Path) -> 
         (["--policy", "nope"], "unknown policy 'nope'"),
         (["--time-limit", "-3"], "--time-limit is -3; expected"),
         (["--params-file", "/nonexistent.yaml"], "/nonexistent.yaml: No such file"),
+        (["--world", "ros", "--goal", "go to the cup"], "--goal is for --world lockstep alone; give it with: vla-bt goal TEXT"),
+        (["--world", "ros", "--seed", "0"], "--seed is for --world lockstep alone"),
+        (["--world", "ros", "--scene", "1box_vert_left"], "--scene is for --world lockstep alone"),
+        (["--world", "ros", "--without", "scan"], "--without is for --world lockstep alone"),
+        (["--world", "ros", "--time-limit", "5"], "--time-limit is for --world lockstep alone"),
+        (["--world", "ros", "--json"], "--json is for --world lockstep alone"),
     ],
 )
 def test_a_users_mistake_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,14 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["result"]["understood"] is False
 
 
+@pytest.mark.parametrize("text", ["a b", "1st", "a//b", "a-b"])
+def test_what_is_no_namespace_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["goal", "--namespace", text, "stop"])
+    assert ended.value.code == 2
+    assert f"argument --namespace: {text!r} is not a ROS namespace" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.fixture
 def ros_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
