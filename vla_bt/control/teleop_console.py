@@ -17,13 +17,14 @@ _QUIT = (ESCAPE, "\x03", "\x04")  # Esc, Ctrl-C, Ctrl-D
 _ENTER = ("\r", "\n")
 _BACKSPACE = ("\x7f", "\b")
 
+STOP = " "
 MODE_KEYS = {"1": Mode.MANUAL, "2": Mode.VLA, "3": Mode.HYBRID}
 
 LEGEND = """\
    q  w  e      forward-left   forward   forward-right        r  turn left
    a     d      left                     right                t  turn right
    z  s  c      back-left      back      back-right           +  faster   -  slower
-   space  stop  (a key press is a pulse of {pulse:.1f} s; hold it to go on)
+   space  stop, in every mode: ends the goal too  (a key press is a pulse of {pulse:.1f} s; hold it to go on)
 
    1 manual   2 vla   3 hybrid      g  type a goal
    x  EMERGENCY STOP                u  release and reset it      Esc  quit
@@ -79,11 +80,11 @@ class TeleopConsole:
         if key in _QUIT:
             return Action(Kind.QUIT)
         if self.keys.press(key, now_s):
-            return None
+            return Action(Kind.GOAL, "stop") if key == STOP else None  # a zero pulse alone only interrupts a goal
         if key in MODE_KEYS:
             return Action(Kind.MODE, MODE_KEYS[key].value)
         if key.lower() == "x":
-            self.keys.press(" ", now_s)
+            self.keys.press(STOP, now_s)
             return Action(Kind.EMERGENCY_STOP)
         if key.lower() == "g":
             self._line = ""

@@ -87,7 +87,7 @@ def robot() -> Iterator[Robot]:
 def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
     teleop = subprocess.Popen(TELEOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert teleop.stdin is not None
-    teleop.stdin.write("2ggo to the cup\nwr" + "x" + "uy")
+    teleop.stdin.write("2ggo to the cup\nwr" + " x" + "uy")
     teleop.stdin.close()
     teleop.stdin = None
     robot.until(lambda: teleop.poll() is not None)
@@ -95,12 +95,13 @@ def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
     output, errors = teleop.communicate()
     assert teleop.returncode == 0, errors
     assert sorted(robot.words[:2]) == [("goal", "go to the cup"), ("mode", "vla")]  # two topics keep no order between them
-    assert robot.words[2:] == [("stop", True), ("stop", False), ("reset", True)]
+    assert robot.words[2:] == [("goal", "stop"), ("stop", True), ("stop", False), ("reset", True)]
     forward, turn = Twist(0.3, 0.0, 0.0), Twist(0.0, 0.0, 0.6)
     order = [twist for i, twist in enumerate(robot.velocities) if i == 0 or twist != robot.velocities[i - 1]]
     assert order == [forward, ZERO, turn, ZERO]
     assert 4 <= robot.velocities.count(forward) <= 8  # 0.3 s at 20 Hz
-    assert output.splitlines() == ["mode: vla", "goal: go to the cup", "EMERGENCY STOP", "emergency stop released", "gate: reset"]
+    said = ["mode: vla", "goal: go to the cup", "goal: stop", "EMERGENCY STOP", "emergency stop released", "gate: reset"]
+    assert output.splitlines() == said
 
 
 @pytest.mark.parametrize("last_key", [b"\x1b", b"\x03"])

@@ -4,6 +4,8 @@ import pytest
 
 from vla_bt.control.teleop_console import LEGEND, Action, Kind, TeleopConsole, split_keys
 from vla_bt.control.teleop_keys import DIRECTIONS, TeleopKeys
+from vla_bt.goals.parser import parse
+from vla_bt.goals.plan import Plan
 from vla_bt.words import ZERO, Mode
 
 
@@ -32,12 +34,22 @@ def test_single_keys(key: str, action: Action) -> None:
     assert fed(console(), key) == [action]
 
 
-@pytest.mark.parametrize("key", [*DIRECTIONS, "+", "-"])
+@pytest.mark.parametrize("key", [*(set(DIRECTIONS) - {" "}), "+", "-"])
 def test_driving_keys_send_nothing_else(key: str) -> None:
     at = console()
     assert fed(at, key) == []
     assert at.prompt == ""
     assert at.keys.driving == (key not in "+-")
+
+
+def test_space_stops_at_once_and_ends_the_goal() -> None:
+    at = console()
+    assert fed(at, "w ") == [Action(Kind.GOAL, "stop")]
+    assert at.keys.twist(0.0) == ZERO
+    plan = parse("stop")
+    assert isinstance(plan, Plan)
+    assert [step.kind for step in plan.steps] == ["stop"]
+    assert fed(at, "ggo on\n") == [Action(Kind.GOAL, "go on")]  # typed, it is a letter like any other
 
 
 def test_keys_kept_for_collecting_do_nothing() -> None:
