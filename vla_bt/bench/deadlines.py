@@ -42,8 +42,17 @@ def camera_gone_s(tree: TreeSettings, gate: GateSettings) -> float:
 
 
 def camera_frozen_s(tree: TreeSettings, gate: GateSettings) -> float:
-    """Return the bound for a picture that no longer changes, at :data:`CAMERA_RATE_HZ`: the repeats that count + T + G."""
+    """Return the bound for a picture that no longer changes, at :data:`CAMERA_RATE_HZ`: the repeats that count + T + G.
+
+    It holds from :func:`camera_frozen_from_speed` on (0.1 m/s as shipped). A slower robot takes until it has moved
+    ``camera_frozen_m``: at 0.05 m/s, 0.4 s instead of the repeats' 0.2 s.
+    """
     return tree.camera_frozen_frames / CAMERA_RATE_HZ + tree.tick_period_s + gate.period_s
+
+
+def camera_frozen_from_speed(tree: TreeSettings) -> float:
+    """Return the speed [m/s] at which ``camera_frozen_m`` takes as long as the repeats that count; a turn counts as its arc."""
+    return tree.camera_frozen_m / (tree.camera_frozen_frames / CAMERA_RATE_HZ)
 
 
 def emergency_stop_s(tree: TreeSettings, gate: GateSettings) -> float:

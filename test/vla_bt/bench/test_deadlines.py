@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot
 from vla_bt.bench.stop import CASES
 from vla_bt.bench.tick import application, bench_settings
 from vla_bt.control.gate import GateRule
+from vla_bt.control.watch import CameraWatch, camera_causes
 from vla_bt.policy.port import PolicyStatus
-from vla_bt.port import Request, Snapshot
+from vla_bt.port import FrameInfo, Request, Snapshot
 from vla_bt.settings import GateSettings, TreeSettings, load
 from vla_bt.sim.world import COMMAND_TIMEOUT_S
 from vla_bt.words import Source, Twist
@@ -170,6 +172,30 @@ def test_a_camera_that_repeats_itself_stops_in_time(early_s: float, ticks: int) 
     taken_s = stop_time_s(freeze, lambda robot, _: robot.changed_s, early_s, ticks)
     lag_s = T  # this camera's frames only come at ticks
     assert taken_s <= deadlines.camera_frozen_s(TREE, GATE) + lag_s + 1e-6
+
+
+def seen_frozen_s(speed: float, phase_s: float) -> float:
+    """Return when a tick sees that the picture exposed at 0 s no longer changes, at ``speed`` [m/s]."""
+    watch, motion = CameraWatch(), Twist(speed, 0.0, 0.0)
+    for tick in range(1000):
+        now_s = phase_s + tick * T
+        count = math.floor(now_s * deadlines.CAMERA_RATE_HZ + 1e-9)
+        exposed_s = count / deadlines.CAMERA_RATE_HZ
+        watch, causes = camera_causes(watch, FrameInfo(1 + count, exposed_s, exposed_s, 4, 3, 7), now_s, motion, TREE)
+        if "camera_frozen" in causes:
+            return now_s
+    raise AssertionError("never seen")
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.01, 0.025, 0.049])
+def test_the_bound_of_a_frozen_picture_holds_from_the_stated_speed_on(phase_s: float) -> None:
+    least = deadlines.camera_frozen_from_speed(TREE)
+    assert least == pytest.approx(0.1)
+    for speed in (1.001 * least, 2.0 * least, 0.5):
+        assert seen_frozen_s(speed, phase_s) + G <= deadlines.camera_frozen_s(TREE, GATE) + 1e-6
+    slow_s = seen_frozen_s(0.5 * least, phase_s)
+    assert slow_s + G > deadlines.camera_frozen_s(TREE, GATE), "slower, it is the way that counts"
+    assert slow_s <= 0.4 + 2 * T
 
 
 @pytest.mark.parametrize(("early_s", "ticks"), PHASES[:3])
