@@ -19,7 +19,8 @@ import torch
 from vla_bt.memory.monitor import clear_caches
 from vla_bt.policy.compare import pictures
 from vla_bt.policy.config import load_preset
-from vla_bt.policy.factory import make_network_policy, split_name
+from vla_bt.policy.factory import make_network_policy
+from vla_bt.policy.names import split_name
 from vla_bt.policy.plan import dtype_of, plan
 from vla_bt.policy.saved import WEIGHTS, read_card
 from vla_bt.policy.shrinking import Shrink

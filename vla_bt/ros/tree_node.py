@@ -40,7 +40,7 @@ from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import Level, MemoryMonitor
 from vla_bt.policy.client import WorkerClient
-from vla_bt.policy.factory import check_name
+from vla_bt.policy.names import check_name
 from vla_bt.port import Request
 from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from vla_bt.policy.config import load_preset
-from vla_bt.policy.factory import make_policy, policy_names
+from vla_bt.policy.factory import make_policy
+from vla_bt.policy.names import policy_names
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError

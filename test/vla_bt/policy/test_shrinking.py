@@ -17,7 +17,8 @@ from torch import nn
 from vla_bt.cli.main import main
 from vla_bt.policy.compare import Request, pictures, rows
 from vla_bt.policy.config import load_preset
-from vla_bt.policy.factory import make_policy, split_name
+from vla_bt.policy.factory import make_policy
+from vla_bt.policy.names import split_name
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.policy.shrinking import EightBitLinear, Shrink, held_bytes, kept, module_numbers, shrink

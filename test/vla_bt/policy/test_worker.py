@@ -79,7 +79,9 @@ def next_output(client: WorkerClient, sequence: int = 1) -> PolicyOutput:
 def test_a_frame_makes_one_step_for_its_goal(client: WorkerClient, runtime_dir: Path) -> None:
     assert not client.hand_frame(1, 0.0, ZERO), "a frame before any goal"
     client.set_goal(7, "go around the box on the left to the cup")
+    began_s = time.monotonic()
     output = next_output(client)
+    took_s = time.monotonic() - began_s
     status = client.status()
     assert (output.goal_id, output.frame_sequence) == (7, 1)
     assert output.step.finite
@@ -87,7 +89,7 @@ def test_a_frame_makes_one_step_for_its_goal(client: WorkerClient, runtime_dir: 
     assert (status.frames_handed, status.steps_taken, status.restarts) == (1, 1, 0)
     assert status.info is not None
     assert status.info.label == "untrained"
-    assert 0.0 < status.last_latency_s < 1.0
+    assert 0.0 < status.last_latency_s <= took_s
 
 
 def test_an_output_of_an_earlier_goal_is_discarded(client: WorkerClient) -> None:
