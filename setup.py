@@ -46,7 +46,7 @@ setup(
         "h5py>=3.8",
         "psutil>=5.9",
         "pyyaml>=6",
-        "torch>=2.2",
+        "torch>=2.6",
         "transformers>=4.45",
         "tokenizers>=0.20",
         "safetensors>=0.4",
