@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 from vla_bt.port import GateStatus, Request
 from vla_bt.settings import GateSettings
@@ -102,8 +103,8 @@ def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
         raise WireError(f"unknown source {source!r}") from None
     fault = body[_STATUS.size :].decode("utf-8", "replace")
     applied = Twist(float(x), float(y), float(z))
-    in_force = GateSettings(**{name: float(value) for name, value in zip(_LIMITS, limits, strict=True)})
-    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), in_force)
+    in_force: dict[str, Any] = {name: float(value) for name, value in zip(_LIMITS, limits, strict=True)}
+    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), GateSettings(**in_force))
 
 
 class Mailbox:

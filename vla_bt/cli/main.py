@@ -24,8 +24,6 @@ VERBS = {
     "tree": "draw the behaviour tree with no robot present",
     "train": "teach a policy in the simulator",
     "eval": "measure a policy in scripted scenarios",
-    "train": "teach a policy in the simulator",
-    "eval": "measure a policy in scripted scenarios",
     "bench": "measure ticks and stops",
     "doctor": "check this machine",
 }
