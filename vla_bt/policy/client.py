@@ -78,7 +78,7 @@ class WorkerClient:
         self._in_flight: tuple[int, float] | None = None  # frame sequence, time handed
         self._output: PolicyOutput | None = None
         self._closed = False
-        self.frames_handed = self.steps_taken = self.restarts = 0
+        self.frames_handed = self.frames_lost = self.steps_taken = self.restarts = 0
         self.ignored = self.worker_ignored = 0  # datagrams nobody could read, here and at the worker
         self._last_latency_s = 0.0
         if spawn:
@@ -135,6 +135,7 @@ class WorkerClient:
             restarts=self.restarts,
             last_latency_s=self._last_latency_s,
             awaited_since_s=None if self._in_flight is None else self._in_flight[1],
+            frames_lost=self.frames_lost,
         )
 
     @property
@@ -209,6 +210,7 @@ class WorkerClient:
             self._start()
         if self._in_flight is not None and now - self._in_flight[1] > self._patience_s():
             self._in_flight = None  # the request or its answer was lost on the way
+            self.frames_lost += 1
         if self._ready and self._goal is not None and not self._goal_sent:
             self._goal_sent = self._mailbox.send(records.pack_goal(*self._goal), self._worker)
 
@@ -226,6 +228,7 @@ class WorkerClient:
         if self._spawn:
             with contextlib.suppress(OSError):
                 self._worker.unlink()
+        self.frames_lost += self._in_flight is not None
         was_ready = self._ready
         self._pid, self._ready, self._in_flight, self._output, self._goal_sent = 0, False, None, None, False
         self._state, self._detail = "dead", cause
@@ -289,6 +292,7 @@ class WorkerClient:
             return
         if self._in_flight is not None and self._in_flight[0] == error.frame_sequence:
             self._in_flight = None
+            self.frames_lost += 1
         if error.unknown_goal:
             self._goal_sent = False
         elif self._ready:

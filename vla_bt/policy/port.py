@@ -112,7 +112,9 @@ class PolicyStatus:
     """How the policy is doing.
 
     ``state`` is one of ``starting``, ``ready``, ``dead``; ``detail`` says why in words. ``awaited_since_s`` is the time since
-    which an answer has been awaited, None when no step is under way.
+    which an answer has been awaited, None when no step is under way. ``frames_lost`` counts frames that were handed over and
+    never consumed: gone from the ring before the worker came to them, or under way when it died. So ``frames_handed`` minus
+    ``frames_lost`` is ``steps_taken``, or one more while a step is under way.
     """
 
     state: str
@@ -123,6 +125,7 @@ class PolicyStatus:
     restarts: int
     last_latency_s: float
     awaited_since_s: float | None = None
+    frames_lost: int = 0
 
 
 class PolicyClient(Protocol):

@@ -175,6 +175,7 @@ class TreeProcess:
             "name": status.info.name if status.info else "",
             "label": status.info.label if status.info else "",
             "frames_handed": status.frames_handed,
+            "frames_lost": status.frames_lost,
             "steps_taken": status.steps_taken,
             "restarts": status.restarts,
             "latency_ms": round(1e3 * status.last_latency_s, 2),

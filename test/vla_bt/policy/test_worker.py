@@ -114,7 +114,7 @@ def test_one_step_is_under_way_at_most(client: WorkerClient) -> None:
         assert 0.0 <= time.monotonic() - awaited_since_s < 5.0
     finally:
         os.kill(client.worker_pid, signal.SIGCONT)
-    until(lambda: client.status().steps_taken == client.frames_handed, 10.0, "last step")
+    until(lambda: client.status().steps_taken == client.frames_handed - client.frames_lost, 10.0, "last step")
     assert client.status().awaited_since_s is None
 
 
@@ -125,6 +125,9 @@ def test_a_frame_that_left_the_ring_is_said_and_the_next_one_works(client: Worke
     until(lambda: "999" in client.status().detail, 5.0, "word about the lost frame")
     assert client.steps_taken == taken
     assert next_output(client).frame_sequence == 1
+    status = client.status()
+    assert status.frames_lost == 1
+    assert status.frames_handed - status.frames_lost == status.steps_taken
 
 
 def test_bad_numbers_and_endless_goals_are_refused_at_the_door(client: WorkerClient) -> None:
