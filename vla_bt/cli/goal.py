@@ -82,11 +82,14 @@ def _tell(text: str, options: argparse.Namespace) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from vla_bt.ros.process import Ending
+
+    ending = Ending()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     began = time.monotonic()
     watch = GoalWatch(text)
     try:
-        problem = _converse(rclpy, text, options, watch)
+        problem = _converse(rclpy, text, options, watch, ending)
     except KeyboardInterrupt:
         print(f"\n{_goes_on(watch)}", file=sys.stderr)
         return 130
@@ -101,7 +104,7 @@ def _tell(text: str, options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _converse(rclpy: Any, text: str, options: argparse.Namespace, watch: GoalWatch) -> str:
+def _converse(rclpy: Any, text: str, options: argparse.Namespace, watch: GoalWatch, ending: Any) -> str:
     """Publish the goal and follow it; returns what went wrong, in words."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
     from std_msgs.msg import String
@@ -121,6 +124,7 @@ def _converse(rclpy: Any, text: str, options: argparse.Namespace, watch: GoalWat
         end = time.monotonic() + seconds
         while not done() and time.monotonic() < end:
             rclpy.spin_once(node, timeout_sec=0.05)
+            ending.raise_if_told()
         return bool(done())
 
     topic = node.resolve_topic_name("goal")

@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import shutil
-import signal
 import sys
 import time
 from collections import deque
@@ -70,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    link = _Link(rclpy.create_node("teleop", namespace=options.namespace))
+    from vla_bt.ros.process import Ending
+
+    link = _Link(rclpy.create_node("teleop", namespace=options.namespace), Ending())
     console = TeleopConsole(TeleopKeys(options.linear, options.angular))
     try:
         with _raw_terminal() as interactive:
@@ -105,7 +104,7 @@ def _raw_terminal() -> Iterator[bool]:
 class _Link:
     """The topics and the service this program talks to."""
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, ending: Any) -> None:
         from geometry_msgs.msg import Twist as TwistMessage
         from std_msgs.msg import Bool, String
         from std_srvs.srv import Trigger
@@ -113,6 +112,7 @@ class _Link:
         from vla_bt.ros import qos
 
         self.node = node
+        self._ending = ending
         self._twist, self._bool, self._string, self._trigger = TwistMessage, Bool, String, Trigger
         self._velocity = node.create_publisher(TwistMessage, "teleop/cmd_vel", qos.COMMAND)
         self._stop = node.create_publisher(Bool, "emergency_stop", qos.COMMAND)
@@ -143,6 +143,7 @@ class _Link:
         import rclpy
 
         rclpy.spin_once(self.node, timeout_sec=0.0)
+        self._ending.raise_if_told()
 
     def drive(self, twist: Twist) -> None:
         """Publish a velocity."""

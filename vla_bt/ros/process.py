@@ -123,6 +123,16 @@ class Ending:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._tell)
 
+    @property
+    def told(self) -> bool:
+        """A signal has come."""
+        return self._told
+
+    def raise_if_told(self) -> None:
+        """Raise KeyboardInterrupt here, where it is caught: raised by the signal itself inside rclpy it can be lost."""
+        if self._told:
+            raise KeyboardInterrupt
+
     def _tell(self, *_: object) -> None:
         self._told = True
         if self._stop is not None:
