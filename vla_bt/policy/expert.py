@@ -69,11 +69,18 @@ class ExpertPolicy:
     ----------
     truth : callable
         Returns the newest :class:`~vla_bt.sim.truth.Truth`, or None when there is none.
+
+    Attributes
+    ----------
+    asked : ndarray of float32, shape (CHUNK, 3)
+        What the last step would drive at those moments if it could change its velocity at once. It teaches better than the
+        step's actions do: those stay near the measured velocity, which a pupil would learn to copy.
     """
 
     def __init__(self, truth: Callable[[], Truth | None]) -> None:
         self._truth = truth
         self._side: str | None = None
+        self.asked: NDArray[np.float32] = np.zeros((CHUNK, 3), np.float32)
 
     @property
     def info(self) -> PolicyInfo:
@@ -88,6 +95,7 @@ class ExpertPolicy:
         """Propose the next :data:`CHUNK` velocities, :data:`PERIOD_S` apart; frame and time are not used."""
         began = perf_counter()
         truth = self._truth()
+        self.asked = np.zeros((CHUNK, 3), np.float32)
         if truth is None:
             return PolicyStep(np.zeros((CHUNK, 3), np.float32), PERIOD_S, 0.0, perf_counter() - began)
         start = measured if measured.is_finite() else truth.twist
@@ -104,6 +112,7 @@ class ExpertPolicy:
         path = None if way is None else _Path(way)
         for index in range(CHUNK):
             wanted = ZERO if path is None else self._follow(truth, path, state)
+            self.asked[index] = wanted
             state.twist = _slewed(state.twist, wanted)
             actions[index] = state.twist
             heading = state.yaw + state.twist.angular_z * PERIOD_S / 2

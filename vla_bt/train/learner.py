@@ -86,6 +86,7 @@ class Learner:
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def _losses(self, network: PolicyNetwork, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses; a window that is mostly over counts for what is left in it."""
         if batch.first:
             self._state = ()
         views = batch.frames.permute(0, 1, 4, 2, 3)[:, :, None]
@@ -98,17 +99,18 @@ class Learner:
         self._state = tuple(part.detach() for part in out.state)
         scale = network.head.scale
         wanted = (batch.actions[..., : len(scale)] / scale).clamp(-1.0, 1.0)
-        mask, many = batch.mask, batch.mask.sum().clamp(min=1.0)
+        mask, many = batch.mask, self.settings.batch * self.settings.window
         action = functional.smooth_l1_loss(out.actions.float() / scale, wanted, reduction="none", beta=0.1).mean((-1, -2))
         losses = {"action": (action * mask).sum() / many, "stop": torch.zeros(())}
         if out.stop_logit is not None:
             stop = functional.binary_cross_entropy_with_logits(out.stop_logit.float(), batch.stop, reduction="none")
             losses["stop"] = (stop * mask).sum() / many
-        known = batch.known * mask[..., None]
+        known = batch.known * mask[..., None] / (many * AUXILIARY)
         for name, place in places.items():
             away = functional.smooth_l1_loss(place.float(), batch.auxiliary.clamp(-4.0, 4.0), reduction="none", beta=0.1)
-            losses[name] = (away * known).sum() / known.sum().clamp(min=1.0)
-        losses["told"] = functional.cross_entropy(told.float(), torch.tensor([TOLD.index(word) for word in batch.told]))
+            losses[name] = (away * known).sum()
+        asked = torch.tensor([TOLD.index(word) for word in batch.told])
+        losses["told"] = mask.sum() / many * functional.cross_entropy(told.float(), asked)
         return losses
 
     def _average(self) -> None:

@@ -72,7 +72,7 @@ class Drive:
     ----------
     frames : ndarray of uint8, shape (n, height, width, 3)
     twist, actions, stop, auxiliary, known : ndarray of float32
-        Measured velocity (n, 3); the expert's chunk (n, CHUNK, 3); whether to claim arrival (n,), 0..1; positions
+        Measured velocity (n, 3); what the expert asks for (n, CHUNK, 3); whether to claim arrival (n,), 0..1; positions
         (n, AUXILIARY) and which of them there are (n, AUXILIARY).
     reached, contact, side_as_told, claimed : bool
         Judged by the truth: stands at the cup having claimed it; touched something; passed all boxes as told; claimed at all.
@@ -142,7 +142,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
             frame = world.render(*size)
             label = expert.step(None, now, seen.twist)
             frames.append(frame)
-            rows.append(_row(seen, label, plan.cup_hidden))
+            rows.append(_row(seen, expert.asked, plan.cup_hidden))
             waiting.append((now + plan.latency_s, now, driver(frame, now, seen.twist, label)))
         while waiting and waiting[0][0] <= now + 1e-9:
             newest = waiting.pop(0)[1:]
@@ -190,7 +190,7 @@ def _action(newest: tuple[float, PolicyStep] | None, now: float) -> tuple[Twist,
     return Twist(*(float(value) for value in step.actions[index])), False
 
 
-def _row(truth: Truth, label: PolicyStep, cup_hidden: bool) -> tuple[object, ...]:
+def _row(truth: Truth, asked: NDArray[np.float32], cup_hidden: bool) -> tuple[object, ...]:
     """Return twist, actions, stop, auxiliary, known for one moment."""
     cos, sin = math.cos(truth.yaw), math.sin(truth.yaw)
 
@@ -207,7 +207,7 @@ def _row(truth: Truth, label: PolicyStep, cup_hidden: bool) -> tuple[object, ...
     missing = AUXILIARY - len(places)
     distance = math.hypot(truth.cup_x - truth.x, truth.cup_y - truth.y)
     sure = 0.0 if cup_hidden else min(1.0, max(0.0, (_UNSURE_M - distance) / (_UNSURE_M - _SURE_M)))
-    return tuple(truth.twist), label.actions, sure, [*places, *[0.0] * missing], [*known, *[0.0] * missing]
+    return tuple(truth.twist), asked, sure, [*places, *[0.0] * missing], [*known, *[0.0] * missing]
 
 
 def corners_of(box: BoxTruth) -> list[tuple[float, float]]:

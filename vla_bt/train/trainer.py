@@ -155,7 +155,7 @@ class Trainer:
             rng = np.random.default_rng([settings.seed, number, epoch, 241])
             began = time.perf_counter()
             sums: dict[str, float] = dict.fromkeys(LOSSES, 0.0)
-            windows_done, frames, rate = 0, 0, 0.0
+            frames, rate, whole = 0, 0.0, settings.batch * settings.window
             groups = draw_lessons(sequences, settings, rng)
             for index, group in enumerate(groups):
                 rate = self._learner.rate((epoch + index / len(groups)) / epochs, peak)
@@ -163,10 +163,9 @@ class Trainer:
                 for batch in windows(group, settings.window, rng if number or epoch else None):
                     for name, loss in self._learner.learn(batch, rate).items():
                         sums[name] += loss
-                    windows_done += 1
                     frames += int(batch.mask.sum())
             row: dict[str, Any] = {"round": number, "epoch": epoch, "steps": self._learner.steps, "frames": frames}
-            row |= {"rate": f"{rate:.2e}"} | {name: f"{value / windows_done:.4f}" for name, value in sums.items()}
+            row |= {"rate": f"{rate:.2e}"} | {name: f"{value * whole / frames:.4f}" for name, value in sums.items()}
             row["seconds"] = round(time.perf_counter() - began, 1)
             self._log.add(row)
             self._save(number, epoch + 1)
