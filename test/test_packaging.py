@@ -27,9 +27,7 @@ LOADED_BY_OTHERS = {"rmw-fastrtps-cpp", "pydot", "sentencepiece"}
 # what comes with rclpy, and what only a full ROS installation has
 FROM_ROS_ALONE = {"rcl_interfaces", "builtin_interfaces", "py_trees_ros", "launch", "launch_ros", "ament_index_python"}
 # Written so that this file does not hold what it looks for.
-FOREIGN = re.compile(
-    r"/(?:work|root|home)/[a-z]|(?:extra-index|find-links|index-url)[= ]\S*/|\.(?:internal|corp|lan)\b"
-)
+FOREIGN = re.compile(r"/(?:work|root|home)/[a-z]|(?:extra-index|find-links|index-url)[= ]\S*/|\.(?:internal|corp|lan)\b")
 
 
 def declared() -> dict[str, Any]:
