@@ -20,6 +20,7 @@ VERBS = {
     "camera": "publish a camera, a video file or a folder of pictures",
     "teleop": "drive by keyboard",
     "goal": "give the robot a goal",
+    "episodes": "look into, check, count, show and exchange recorded episodes",
     "policy": "look into weights, convert, shrink, measure and try policies",
     "tree": "draw the behaviour tree with no robot present",
     "train": "teach a policy in the simulator",
