@@ -1,0 +1,1 @@
+"""The web page: what the robot sees, decides and did, live and afterwards. Knows no ROS."""
