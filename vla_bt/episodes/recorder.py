@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vla_bt.episodes.format import FRAMES, EpisodeWriter, FrameSample
+from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample
 
 QUEUE_FRAMES = 32
 
@@ -191,7 +191,9 @@ class EpisodeRecorder:
                 if isinstance(item, _Frame):
                     if item.started is not None:
                         height, width, _ = item.sample.image.shape
-                        writer = EpisodeWriter(self._directory, item.started, self._scenario, height, width)
+                        writer = EpisodeWriter(
+                            self._directory, item.started, EpisodeInfo(self._scenario, self._period_s), height, width
+                        )
                     if writer is not None:
                         writer.append(item.sample)
                 if writer is not None and (isinstance(item, _End) or writer.count == FRAMES):

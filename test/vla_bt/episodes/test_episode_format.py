@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeWriter, FrameSample, episode_name, load, safe_name
+from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeInfo, EpisodeWriter, FrameSample, episode_name, load, safe_name
 from vla_bt.words import Mode, Source, Twist
 
 Make = Callable[..., FrameSample]
@@ -26,14 +26,14 @@ Clock = Callable[[], datetime]
 
 
 def write(directory: Path, clock: Clock, make: Make, frames: int = FRAMES, scenario: str = "1box_vert_left") -> Path:
-    writer = EpisodeWriter(directory, clock(), scenario, 24, 32)
+    writer = EpisodeWriter(directory, clock(), EpisodeInfo(scenario), 24, 32)
     for index in range(frames):
         writer.append(make(index))
     return writer.finish()
 
 
 def test_the_original_formats_names_shapes_and_kinds(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "1box_vert_left", 720, 1280)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("1box_vert_left"), 720, 1280)
     for index in range(FRAMES):
         writer.append(make_sample(index, 720, 1280))
     path = writer.finish()
@@ -55,7 +55,7 @@ def test_every_value_comes_back(tmp_path: Path, at_noon: Clock, make_sample: Mak
     episode = load(write(tmp_path, at_noon, make_sample))
     assert episode.frames == FRAMES
     assert episode.attributes["complete"] is True
-    assert episode.attributes["schema_version"] == 1
+    assert episode.attributes["schema_version"] == 2
     assert episode.images[:, 0, 0, 0].tolist() == list(range(FRAMES))
     assert episode.images[5, 3, 3].tolist() == [200, 100, 50]  # red first
     columns = episode.columns
@@ -76,7 +76,7 @@ def test_every_value_comes_back(tmp_path: Path, at_noon: Clock, make_sample: Mak
 
 
 def test_what_a_robot_lacks_is_nan_or_empty(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "free", 24, 32)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 24, 32)
     bare = {"odometry": None, "policy_latency_s": None, "goal_text": "", "goal_id": 0, "weights_hash": ""}
     writer.append(make_sample(0, mode=Mode.MANUAL, source=Source.TELEOP, **bare))
     columns = load(writer.finish()).columns
@@ -86,7 +86,7 @@ def test_what_a_robot_lacks_is_nan_or_empty(tmp_path: Path, at_noon: Clock, make
 
 
 def test_frame_0_is_at_rest_whatever_the_robot_did(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "free", 24, 32)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 24, 32)
     writer.append(make_sample(0, action=Twist(0.5, 0.1, 0.2), applied=Twist(0.5, 0.1, 0.2)))
     episode = load(writer.finish())
     assert episode.columns["actions"][0].tolist() == [0.0, 0.0, 0.0]
@@ -110,7 +110,7 @@ def test_a_name_is_never_taken_twice(tmp_path: Path, at_noon: Clock, make_sample
 
 
 def test_until_it_is_finished_it_has_no_episodes_name(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "free", 24, 32)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 24, 32)
     writer.append(make_sample(0))
     assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
     writer.finish()
@@ -122,9 +122,9 @@ import os, signal, sys
 from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np
-from vla_bt.episodes.format import EpisodeWriter, FrameSample
+from vla_bt.episodes.format import EpisodeInfo, EpisodeWriter, FrameSample
 from vla_bt.words import Mode, Source, Twist
-writer = EpisodeWriter(Path(sys.argv[1]), datetime.now(timezone.utc), "killed", 24, 32)
+writer = EpisodeWriter(Path(sys.argv[1]), datetime.now(timezone.utc), EpisodeInfo("killed"), 24, 32)
 for index in range(7):
     image = np.full((24, 32, 3), index, np.uint8)
     writer.append(FrameSample(image, Twist(0.1), Twist(), Source.POLICY, Mode.VLA, index, 0.0, 0.0, float(index)))
@@ -147,9 +147,9 @@ FULL = """
 import os, sys
 from datetime import datetime, timezone
 from pathlib import Path
-from vla_bt.episodes.format import EpisodeWriter
+from vla_bt.episodes.format import EpisodeInfo, EpisodeWriter
 try:
-    EpisodeWriter(Path(sys.argv[1]), datetime.now(timezone.utc), "full", 720, 1280)
+    EpisodeWriter(Path(sys.argv[1]), datetime.now(timezone.utc), EpisodeInfo("full"), 720, 1280)
 except OSError as error:
     print(os.strerror(error.errno), os.listdir(sys.argv[1]))
 """
@@ -177,12 +177,12 @@ def test_an_error_while_reserving_leaves_nothing_behind(tmp_path: Path, at_noon:
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        EpisodeWriter(tmp_path, at_noon(), "free", 24, 32)
+        EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 24, 32)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_room_for_every_frame_is_taken_when_the_file_is_made(tmp_path: Path, at_noon: Clock) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "free", 720, 1280)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 720, 1280)
     (part,) = tmp_path.iterdir()
     assert part.stat().st_blocks * 512 >= FRAMES * 720 * 1280 * 3
     writer.give_up()
@@ -202,7 +202,7 @@ def test_an_episodes_name() -> None:
 
 
 def test_long_texts_are_cut_between_letters(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
-    writer = EpisodeWriter(tmp_path, at_noon(), "free", 24, 32)
+    writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("free"), 24, 32)
     writer.append(make_sample(0, goal_text="é" * 600))
     assert load(writer.finish()).columns["goal_text"][0] == "é" * 256
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vla_bt.episodes import pictures
-from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeWriter, FrameSample, load
+from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeInfo, EpisodeWriter, FrameSample, load
 from vla_bt.episodes.pictures import COLOURS, HEADER, MARGIN, THUMB_WIDTH, contact_sheet, write_contact_sheet
 from vla_bt.words import Source, Twist
 
@@ -24,7 +24,7 @@ GREEN = COLOURS[Source.POLICY]
 @pytest.fixture
 def write(tmp_path: Path, at_noon: Clock, make_sample: Make) -> Callable[..., Path]:
     def written(frames: int = FRAMES, **changes: object) -> Path:
-        writer = EpisodeWriter(tmp_path, at_noon(), "1box_vert_left", 180, 320)
+        writer = EpisodeWriter(tmp_path, at_noon(), EpisodeInfo("1box_vert_left"), 180, 320)
         for index in range(frames):
             writer.append(make_sample(index, 180, 320, **changes))
         return writer.finish()
