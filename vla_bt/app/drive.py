@@ -75,14 +75,17 @@ class LockstepRun:
     def __post_init__(self) -> None:
         self.world = SimWorld(self.scene)
         self.robot = LockstepRobot(self.world, self.settings, self.gate_settings, self.action_latency_s)
-        self.client = InlineClient(
-            make_policy(self.policy, self.world.truth, self.seed), self.robot.render_frame, self.robot.now, self.policy_latency_s
-        )
+        self.client = self.make_client()
         self.memory = MemoryMonitor(self.settings)
         self.memory.sample()
         self.resources = Resources(self.settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes())
         self.loop: TickLoop = assemble(self.robot, self.resources)
         self.digest = hashlib.sha256()
+
+    def make_client(self) -> InlineClient:
+        """Make the policy and what the tree sees of it."""
+        policy = make_policy(self.policy, self.world.truth, self.seed)
+        return InlineClient(policy, self.robot.render_frame, self.robot.now, self.policy_latency_s)
 
     def step(self) -> None:
         """Let one tick period pass, then tick."""

@@ -60,6 +60,11 @@ class TickLoop:
         self._announced: tuple[Mode, Source] | None = None
         self.words = ""
 
+    @property
+    def root(self) -> Behaviour:
+        """The tree's root, to look at."""
+        return self._tree.root
+
     def tick(self, lateness_s: float = 0.0) -> Request:
         """Tick once and send one request.
 
