@@ -25,7 +25,7 @@ class TakeRequests(Leaf):
     """
 
     READS = ("snapshot", "gate", "outcome")
-    WRITES = ("mode", "goal", "goal_expired", "recording_wanted")
+    WRITES = ("mode", "goal", "goal_expired", "goal_events", "recording_wanted")
 
     def setup(self, **kwargs: Any) -> None:
         """Start in the configured mode with an empty ledger."""
@@ -61,13 +61,16 @@ class TakeRequests(Leaf):
         self._expired |= ledger.expire_if_due(now_s)
         for wanted in snapshot.operator.record_requests:
             self._recording = wanted
-        for event in ledger.take_events():
+        events = ledger.take_events()
+        for event in events:
             self.resources.robot.publish_goal_status(event.to_json())
             self._published = True
         if not self._published:  # who joins before the first goal is told that there was none
             self.resources.robot.publish_goal_status(ledger.latest.to_json())
             self._published = True
         active = ledger.active
+        if events:
+            self.write("goal_events", events)
         self.write("mode", self._mode)
         self.write("goal", active)
         self.write("goal_expired", self._expired)

@@ -51,7 +51,7 @@ class Key:
     writer : str
         Class name of the only leaf that writes it; ``compose`` for the step after the tick.
     readers : tuple of str
-        Class names of the leaves that read it, and ``compose``.
+        Class names of the leaves that read it, ``compose``, and ``RunLog`` where nobody else does (it notes every key).
     """
 
     name: str
@@ -121,6 +121,7 @@ _ROWS = (
         ),
     ),
     Key("goal_expired", "bool", "", "tick", "TakeRequests", ("NameCauses",)),
+    Key("goal_events", "tuple of GoalEvent", "", "tick", "TakeRequests", ("RunLog",)),
     Key("recording_wanted", "bool", "", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
     # what the policy says
     Key("policy_status", "PolicyStatus", "", "tick", "ConsultPolicy", ("NameCauses", "AppendFrame")),

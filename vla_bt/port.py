@@ -124,6 +124,8 @@ class GateStatus:
         short, and must not go on by itself.
     limits : GateSettings
         The speed and acceleration limits in force; its periods and time-outs are the gate's own business.
+    words : str
+        Why it applies what it applies, for people.
     """
 
     latched: bool
@@ -133,6 +135,7 @@ class GateStatus:
     received_s: float
     stops: int = 0
     limits: GateSettings = field(default_factory=GateSettings)
+    words: str = ""
 
 
 @dataclass(frozen=True)

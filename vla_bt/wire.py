@@ -20,10 +20,10 @@ from vla_bt.port import GateStatus, Request
 from vla_bt.settings import GateSettings
 from vla_bt.words import Source, Twist
 
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct("<4sH")
 _REQUEST = struct.Struct("<3dBIQdQQ")
-_STATUS = struct.Struct("<B3dBQ5d")
+_STATUS = struct.Struct("<B3dBQ5dB")
 _LIMITS = ("max_linear_x", "max_linear_y", "max_angular_z", "max_linear_acceleration", "max_angular_acceleration")
 
 MAX_DATAGRAM = 60_000
@@ -87,24 +87,26 @@ def unpack_request(data: bytes) -> Request:
 
 
 def pack_gate_status(status: GateStatus) -> bytes:
-    """Encode the gate's report; the fault is cut at 200 bytes, the receipt time is the receiver's business."""
+    """Encode the gate's report; fault and words are cut at 200 bytes each, the receipt time is the receiver's business."""
     limits = [getattr(status.limits, name) for name in _LIMITS]
-    head = _STATUS.pack(status.latched, *status.applied, int(status.source), status.stops, *limits)
-    return _frame(b"VBGS", head + status.fault.encode()[:200])
+    fault, words = status.fault.encode()[:200], status.words.encode()[:200]
+    head = _STATUS.pack(status.latched, *status.applied, int(status.source), status.stops, *limits, len(fault))
+    return _frame(b"VBGS", head + fault + words)
 
 
 def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
     """Decode the gate's report; raises :class:`WireError`."""
     body = body_of(data, b"VBGS")
-    latched, x, y, z, source, stops, *limits = unpack(_STATUS, body[: _STATUS.size])
+    latched, x, y, z, source, stops, *limits, length = unpack(_STATUS, body[: _STATUS.size])
     try:
         kind = Source(int(source))
     except ValueError:
         raise WireError(f"unknown source {source!r}") from None
-    fault = body[_STATUS.size :].decode("utf-8", "replace")
+    said = body[_STATUS.size :]
+    fault, words = (part.decode("utf-8", "replace") for part in (said[: int(length)], said[int(length) :]))
     applied = Twist(float(x), float(y), float(z))
     in_force: dict[str, Any] = {name: float(value) for name, value in zip(_LIMITS, limits, strict=True)}
-    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), GateSettings(**in_force))
+    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), GateSettings(**in_force), words)
 
 
 class Mailbox:

@@ -39,9 +39,10 @@ def test_a_request_survives_the_wire(request: Request) -> None:
     st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=50),
     TWISTS,
     st.sampled_from(list(Source)),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=50),
 )
-def test_a_status_survives_the_wire(latched: bool, fault: str, applied: Twist, source: Source) -> None:
-    status = GateStatus(latched, fault, applied, source, 5.0)
+def test_a_status_survives_the_wire(latched: bool, fault: str, applied: Twist, source: Source, words: str) -> None:
+    status = GateStatus(latched, fault, applied, source, 5.0, words=words)
     assert wire.unpack_gate_status(wire.pack_gate_status(status), 5.0) == status
 
 
@@ -62,8 +63,8 @@ def test_a_number_that_is_not_finite_is_refused(bad: float) -> None:
 
 def test_another_version_and_a_truncated_record_are_refused() -> None:
     data = wire.pack_request(Request(Twist(), Source.IDLE))
-    with pytest.raises(wire.WireError, match="version 2"):
-        wire.unpack_request(data[:4] + b"\x02\x00" + data[6:])
+    with pytest.raises(wire.WireError, match="version 3"):
+        wire.unpack_request(data[:4] + b"\x03\x00" + data[6:])
     with pytest.raises(wire.WireError, match="expected"):
         wire.unpack_request(data[:-1])
 

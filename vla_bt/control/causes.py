@@ -7,7 +7,7 @@ effect is decided by the table alone. ``direction`` is only possible for causes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -68,11 +68,14 @@ class Verdict:
     ----------
     stop_all, stop_autonomy, direction : tuple of str
         For each effect the active causes that have it, in words; empty when there is none.
+    active : mapping of str to str
+        Every active cause with its details, ignored ones too: for the record, it decides nothing.
     """
 
     stop_all: tuple[str, ...] = ()
     stop_autonomy: tuple[str, ...] = ()
     direction: tuple[str, ...] = ()
+    active: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 FREE = Verdict()
@@ -106,7 +109,7 @@ class CauseTable:
         for name, details in active.items():
             cause = self.causes[name]
             found[cause.effects[mode]].append(f"{cause.words} ({details})" if details else cause.words)
-        return Verdict(tuple(found[Effect.STOP]), tuple(found[Effect.AUTONOMY]), tuple(found[Effect.DIRECTION]))
+        return Verdict(tuple(found[Effect.STOP]), tuple(found[Effect.AUTONOMY]), tuple(found[Effect.DIRECTION]), active)
 
 
 def load_causes(path: Path | None = None) -> CauseTable:

@@ -236,4 +236,4 @@ class GateRule:
         """Report what was last decided."""
         state = self.state
         fault = state.fault if now_s < state.fault_until_s else ""
-        return GateStatus(state.latched, fault, state.applied, state.source, now_s, state.stops, self.settings)
+        return GateStatus(state.latched, fault, state.applied, state.source, now_s, state.stops, self.settings, state.words)
