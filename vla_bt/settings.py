@@ -71,8 +71,18 @@ class TreeSettings:
     max_policy_angular: float = setting(1.0, "turning limit on the policy's proposals [rad/s]", 0.0, 6.0)
     motion_linear: float = setting(0.25, "speed of measured motions such as 'go forward 1 m' [m/s]", 0.02, 2.0)
     motion_angular: float = setting(0.6, "turning speed of measured motions [rad/s]", 0.02, 3.0)
-    memory_warn_mb: float = setting(1500.0, "MemAvailable below which caches are cleared [MB]", 0.0, 1e6)
-    memory_critical_mb: float = setting(500.0, "MemAvailable below which autonomy stops [MB]", 0.0, 1e6)
+    memory_guard: bool = setting(True, "free memory step by step when it runs short")
+    memory_warn_mb: float = setting(1500.0, "available memory below which caches are cleared [MB]", 0.0, 1e6)
+    memory_shorten_mb: float = setting(1200.0, "available memory below which recording's queue is shortened [MB]", 0.0, 1e6)
+    memory_int8_mb: float = setting(900.0, "available memory below which the policy's weights become 8-bit [MB]", 0.0, 1e6)
+    memory_layers_mb: float = setting(700.0, "available memory below which the policy loses layers [MB]", 0.0, 1e6)
+    memory_critical_mb: float = setting(
+        500.0, "available memory below which the policy is unloaded and autonomy stops [MB]", 0.0, 1e6
+    )
+    memory_room_factor: float = setting(1.15, "a step is taken back only above its limit times this", 1.0, 10.0)
+    memory_hold_s: float = setting(20.0, "there must be room for this long before a step is taken back [s]", 0.1, 3600.0)
+    memory_leak_mb_h: float = setting(20.0, "a process that surely grows faster than this is named [MB/h]", 0.1, 1e6)
+    memory_leak_window_s: float = setting(900.0, "growth is judged over this time [s]", 60.0, 86400.0)
     required_inputs: list[str] = setting(
         ["camera", "odometry", "scan", "battery"],
         "inputs this robot has; what is not listed is neither awaited nor trusted",
