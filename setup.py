@@ -68,6 +68,7 @@ setup(
             "ros-jazzy-diagnostic-msgs",
         ],
         "sim": ["mujoco==3.17.0", "pyopengl>=3.1"],
+        "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
         "dev": [
             "pytest>=8",
             "pytest-timeout>=2",
