@@ -46,6 +46,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; returns the exit code."""
+    from vla_bt.bench.figures import LoadMeter, load_words
     from vla_bt.cli.policy import run_config
     from vla_bt.policy.bench import as_dict, as_text, bench, percentiles, versus_naive
     from vla_bt.policy.factory import make_network_policy
@@ -64,11 +65,18 @@ def run(options: argparse.Namespace) -> int:
         return make_network_policy(target, how=how, config=config).to(options.device)
 
     policy = make("")
+    meter = LoadMeter()
     result = bench(policy, options.goal, options.repeats, options.warm_up)
     del policy
     if options.versus:
         precisions = tuple(filter(None, options.precisions.split(",")))
         result.rungs = versus_naive(make, options.goal, options.repeats, precisions)
-    print(json.dumps(as_dict(result), indent=2) if options.json else as_text(result))
+    load = meter.stop()
+    if options.json:
+        about = as_dict(result)
+        about["timing"]["load"] = load
+        print(json.dumps(about, indent=2))
+    else:
+        print(f"{as_text(result)}\n{load_words(load)} meanwhile, this included")
     kept = not options.p99_ms or percentiles(result.steps)["p99"] <= options.p99_ms
     return 0 if result.possible and kept else 1

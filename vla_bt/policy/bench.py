@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vla_bt.policy.bound import Machine, Work, measure, work_of
 from vla_bt.policy.compare import pictures
 from vla_bt.policy.naive import WINDOW, NaivePolicy
-from vla_bt.policy.preprocess import normalised, views_of
+from vla_bt.policy.preprocess import motion_of, normalised, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.shrinking import module_numbers
 from vla_bt.words import Twist
@@ -39,6 +39,8 @@ class Bench:
     ----------
     steps : list of float
         Whole steps, as they drive.
+    processor : list of float
+        Processor time of the same steps, all threads together: other work on the machine is not in it.
     parts : dict of str to list of float
         The split; ``text`` is what a new goal costs, once.
     work : dict of str to Work
@@ -52,6 +54,7 @@ class Bench:
     name: str
     precision: str
     steps: list[float]
+    processor: list[float]
     parts: dict[str, list[float]]
     work: dict[str, Work]
     machine: Machine
@@ -97,7 +100,11 @@ def bench(policy: NetworkPolicy, goal: str, repeats: int, warm_up: int) -> Bench
     before = measure(policy, weight_bytes)
     for _ in range(warm_up):
         policy.step(*clock.next(), MEASURED)
-    steps = [_timed(policy, lambda: policy.step(*clock.next(), MEASURED)) for _ in range(repeats)]
+    steps, processor = [], []
+    for _ in range(repeats):
+        busy = time.process_time()
+        steps.append(_timed(policy, lambda: policy.step(*clock.next(), MEASURED)))
+        processor.append(time.process_time() - busy)
     parts: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(repeats):
         for part, seconds in staged_step(policy, clock.next()[0])[1].items():
@@ -109,7 +116,7 @@ def bench(policy: NetworkPolicy, goal: str, repeats: int, warm_up: int) -> Bench
     network = policy.network
     precision = "int8" if policy.eight_bit else str(network.dtype).removeprefix("torch.")
     stored = sum(module_numbers(module) for module in network.modules())
-    return Bench(policy.info.name, precision, steps, parts, work, machine, stored)
+    return Bench(policy.info.name, precision, steps, processor, parts, work, machine, stored)
 
 
 class _Frames:
@@ -148,11 +155,12 @@ def staged_step(policy: NetworkPolicy, frame: NDArray[np.uint8]) -> tuple[NDArra
             times[name] = times.get(name, 0.0) + _timed(policy, lambda: found.append(call()))
             return found[0]
 
+        moving = torch.tensor([motion_of(MEASURED, 0.0)])
         views = part("preprocess", lambda: views_of(frame, policy.config)[None])
-        views, twist = part("copies", lambda: (policy.uploaded(views), policy.uploaded(torch.tensor([MEASURED]))))
+        views, motion = part("copies", lambda: (policy.uploaded(views), policy.uploaded(moving)))
         pixels = part("preprocess", lambda: normalised(views, network.dtype))
         features = part("vision", lambda: dict(network.encoders.image(pixels)))
-        features |= {**text, "measured_twist": twist.to(network.dtype)}
+        features |= {**text, "measured_twist": motion.to(network.dtype)}
         fused = part("fusion", lambda: network.fusion(features)[None])
         remembered = part("memory", lambda: network.memory(fused, ())[0])
         actions = part("head", lambda: network.head(remembered)[0])
@@ -217,6 +225,7 @@ def as_dict(result: Bench) -> dict[str, Any]:
     counted |= {"touched_parameters": touched, "steps": len(result.steps), "work": work}
     timing = {
         "step_ms": percentiles(result.steps),
+        "processor_ms": percentiles(result.processor),
         "parts_ms": {part: percentiles(times) for part, times in result.parts.items() if times},
         "bytes_per_s": result.machine.bytes_per_s,
         "flops_per_s": result.machine.flops_per_s,
@@ -238,6 +247,7 @@ def as_text(result: Bench) -> str:
         f"{result.name}, {result.precision}, {len(result.steps)} steps after warm-up, {torch.get_num_threads()} threads",
         f"{'':<14}{'p50':>10}{'p95':>10}{'p99':>10}   ms",
         f"{'step':<14}" + "".join(f"{value:>10.2f}" for value in whole.values()),
+        f"{'on processors':<14}" + "".join(f"{value:>10.2f}" for value in percentiles(result.processor).values()),
     ]
     for part, times in result.parts.items():
         if times:

@@ -85,7 +85,7 @@ def test_what_a_layer_hides_is_counted_and_what_rests_is_not() -> None:
 def result(step_s: float) -> Bench:
     """A measurement of a step of ``step_s`` on a machine whose bound is 10 ms + 5 ms."""
     work = {"vision": Work(10, 40, 10_000), "memory": Work(5, 5_000, 10)}
-    return Bench("x", "float32", [step_s] * 5, {"text": []}, work, Machine(1e6, 1e6), 15)
+    return Bench("x", "float32", [step_s] * 5, [step_s] * 5, {"text": []}, work, Machine(1e6, 1e6), 15)
 
 
 def test_a_figure_below_the_bound_is_called_impossible() -> None:
