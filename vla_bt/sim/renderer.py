@@ -50,8 +50,8 @@ class SceneRenderer:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         make_gl_current()
         self._context: Any = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._soften_textures()
+        self._cup = {name: self._model.geom(name).pos[:2].copy() for name in ("cup", "cup_handle", "cup_shadow")}
 
     def _soften_textures(self) -> None:
         """Take the nearest mip level, filtered: a third cheaper on a CPU than blending two levels."""
@@ -60,6 +60,11 @@ class SceneRenderer:
         for name in self._context.texture[: self._context.ntexture]:
             GL.glBindTexture(GL.GL_TEXTURE_2D, int(name))
             GL.glTexParameteri(GL.GL_TEXTURE_2D, GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST)
+
+    def move_cup(self, x: float, y: float) -> None:
+        """Put the cup somewhere else [m], with its handle and its shadow."""
+        for name, place in self._cup.items():
+            self._model.geom(name).pos[:2] = place + (x - self._scene.cup.x, y - self._scene.cup.y)
 
     def forward(self, qpos: NDArray[np.float64], width: int, height: int) -> NDArray[np.uint8]:
         """Draw what the forward camera sees: uint8, shape (height, width, 3), RGB."""
@@ -86,6 +91,7 @@ class SceneRenderer:
         make_gl_current()
         if width > self._context.offWidth or height > self._context.offHeight:
             mujoco.mjr_resizeOffscreen(max(width, self._context.offWidth), max(height, self._context.offHeight), self._context)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
         self._data.qpos[:] = qpos
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)

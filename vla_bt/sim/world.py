@@ -107,6 +107,7 @@ class SimWorld:
         self._model = mujoco.MjModel.from_xml_string(physics_xml(scene))
         self._data = mujoco.MjData(self._model)
         self._base = mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_BODY, "base")
+        self._cup = (scene.cup.x, scene.cup.y)
         self._pretty = pretty
         self._renderer: SceneRenderer | None = None
         self._push = np.zeros(6)
@@ -124,6 +125,7 @@ class SimWorld:
         self._push[:] = 0.0
         self._push_until_s = -math.inf
         self._touching = False
+        self.move_cup(self.scene.cup.x, self.scene.cup.y)
 
     # ------------------------------------------------------------------ time and motion
 
@@ -160,6 +162,16 @@ class SimWorld:
         cos, sin = math.cos(self._data.qpos[2]), math.sin(self._data.qpos[2])
         self._push[:] = (cos * force_x - sin * force_y, sin * force_x + cos * force_y, 0.0, 0.0, 0.0, torque_z)
         self._push_until_s = self.time_s + duration_s
+
+    def move_cup(self, x: float, y: float) -> None:
+        """Put the cup somewhere else [m], from now on, in the pictures too; :meth:`restart` puts it back."""
+        if (x, y) == self._cup:
+            return
+        self._cup = (x, y)
+        self._model.geom("cup").pos[:2] = (x, y)
+        self._model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # its tree of boxes was built for the old place
+        if self._renderer is not None:
+            self._renderer.move_cup(x, y)
 
     def advance(self, duration_s: float) -> None:
         """Let simulated time pass. Fractions of a physics step are carried over to the next call, so no time is lost.
@@ -255,8 +267,8 @@ class SimWorld:
             yaw=math.remainder(yaw, 2 * math.pi),
             twist=self._twist(),
             robot_radius=ROBOT_RADIUS_M,
-            cup_x=scene.cup.x,
-            cup_y=scene.cup.y,
+            cup_x=self._cup[0],
+            cup_y=self._cup[1],
             boxes=tuple(BoxTruth(box.x, box.y, box.half_x, box.half_y, box.yaw) for box in scene.boxes),
             room=(room.x_min, room.x_max, room.y_min, room.y_max),
             side=scene.side,
@@ -270,6 +282,7 @@ class SimWorld:
     def _ready_renderer(self) -> SceneRenderer:
         if self._renderer is None:
             self._renderer = SceneRenderer(self.scene, self._pretty)
+            self._renderer.move_cup(*self._cup)
         return self._renderer
 
     def pose(self) -> tuple[float, float, float]:

@@ -210,3 +210,27 @@ def test_a_restarted_world_is_as_a_fresh_one() -> None:
     assert used.pose() == fresh.pose()
     assert used.time_s == fresh.time_s
     assert used.first_contact is None
+
+
+def test_a_moved_cup_is_felt_seen_and_put_back() -> None:
+    scene = make_scene("1box_vert_left", seed=3)
+    world = SimWorld(scene)
+    before = world.render(160, 90)
+    x, y = scene.start.x + 0.9, scene.start.y
+    world.move_cup(x, y)
+    assert (world.truth().cup_x, world.truth().cup_y) == (x, y)
+    moved = world.render(160, 90)
+    late = SimWorld(scene)  # its renderer is set up after the move
+    late.move_cup(x, y)
+    assert (late.render(160, 90) == moved).all()
+    assert not (moved == before).all()
+    for _ in range(20):
+        world.command(Twist(0.5, 0.0, 0.0))
+        world.advance(0.2)
+    assert world.first_contact is not None
+    assert set(world.first_contact.geoms) == {"robot", "cup"}
+    world.restart()
+    assert world.truth().cup_x == scene.cup.x
+    assert (world.render(160, 90) == before).all()
+    late.close()
+    world.close()
