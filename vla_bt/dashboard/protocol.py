@@ -1,7 +1,8 @@
 """What travels on the page's one websocket, in both directions (``docs/dashboard.md`` has the table).
 
 Promises: to the page go JSON objects ``{"type": ..., "t": seconds, ...}`` and, as binary messages, pictures; from the page come
-small JSON objects, and whatever is not exactly a known command is refused in words (:func:`parse_command`), never half understood.
+small JSON objects, and whatever is not exactly a known command is refused in words (:func:`parse_command`), never half
+understood.
 ``t`` is the source's own clock: CLOCK_MONOTONIC of the robot live, the log's time in a finished run.
 """
 
@@ -137,7 +138,7 @@ class Command:
     twist : Twist
         Of ``drive`` [m/s, rad/s].
     beat : int
-        Of ``drive``: number of the newest ``beat`` the page has seen.
+        Of ``drive`` and ``alive``: number of the newest ``beat`` the page has seen.
     time_s : float
         Of ``seek`` [s].
     on : bool
@@ -165,6 +166,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "record": ("on",),
     "seek": ("time_s",),
     "live": (),
+    "alive": ("beat",),
 }
 """What a page may ask for, with the fields each needs."""
 
