@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vla_bt.policy.loading import empty_network
+from vla_bt.policy.preprocess import MOTION
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.shrinking import module_bytes, module_numbers
 
@@ -109,7 +110,7 @@ def _flops(policy: NetworkPolicy) -> dict[str, int]:
     text = _meta_text(policy)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        network(views, text, torch.zeros((1, 1, 3), device="meta"))
+        network(views, text, torch.zeros((1, 1, MOTION), device="meta"))
     counts = {name: sum(operations.values()) for name, operations in counter.get_flop_counts().items()}
     names = {"vision": "encoders", "fusion": "fusion", "memory": "memory", "head": "head"}
     whole = counts.get("Global", 0)

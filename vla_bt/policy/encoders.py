@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vla_bt.policy.config import ClipConfig, ImageConfig, KosmosConfig, PolicyConfig, Tower
+from vla_bt.policy.preprocess import MOTION
 from vla_bt.policy.source import read_model, read_sizes
 from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.settings import SettingsError
@@ -262,7 +263,7 @@ class Encoders(nn.Module):
         Read from the models themselves, because a loaded folder brings its own sizes.
         """
         image = config.image
-        widths: dict[str, int] = {"measured_twist": 3}
+        widths: dict[str, int] = {"measured_twist": MOTION}
         grids: dict[str, int] = {}
         halvings = 2 ** len(image.stem)
         if self.kosmos is not None:

@@ -1,4 +1,4 @@
-"""A step as ONNX, for other runtimes: picture, twist, text and memory in, actions and memory out.
+"""A step as ONNX, for other runtimes: picture, motion, text and memory in, actions and memory out.
 
 Promises: verified before it is kept: streamed over several frames in onnxruntime it must give torch's actions within 1e-4, its
 memory carried outside. The goal's text stays an input, encoded once by the policy itself. TensorRT builds its engine from such a
@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from vla_bt.policy.compare import pictures
 from vla_bt.policy.encoders import Words
 from vla_bt.policy.network import PolicyNetwork, State
-from vla_bt.policy.preprocess import views_of
+from vla_bt.policy.preprocess import motion_of, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.writing import whole_folder
 from vla_bt.settings import SettingsError
+from vla_bt.words import Twist
 
 MODEL, CARD = "step.onnx", "step.json"
 TOLERANCE = 1e-4
@@ -39,9 +40,9 @@ class _Step(nn.Module):
         super().__init__()
         self.network, self.names = network, names
 
-    def forward(self, views: Tensor, twist: Tensor, text: tuple[Tensor, ...], state: State) -> tuple[Tensor, ...]:
+    def forward(self, views: Tensor, motion: Tensor, text: tuple[Tensor, ...], state: State) -> tuple[Tensor, ...]:
         """Return actions (1, 1, chunk, action_dim), the stop logit if there is one, and the new memory."""
-        out = self.network(views, dict(zip(self.names, text, strict=True)), twist, state)
+        out = self.network(views, dict(zip(self.names, text, strict=True)), motion, state)
         stop = () if out.stop_logit is None else (out.stop_logit,)
         return (out.actions, *stop, *out.state)
 
@@ -69,10 +70,10 @@ def export_onnx(policy: NetworkPolicy, folder: Path) -> float:
         if any(isinstance(value, Words) for value in text.values()):
             raise SettingsError(f"policy {policy.info.name}: reads the goal word by word, of any length, which is not exported")
         features: dict[str, Tensor] = {name: value for name, value in text.items() if isinstance(value, Tensor)}
-        views, twist = _inputs(policy)
-        state = policy.network(views[0], features, twist).state
+        views, motion = _inputs(policy)
+        state = policy.network(views[0], features, motion).state
         step = _Step(policy.network.requires_grad_(False), list(features)).eval()
-        given = (views[0], twist, tuple(features.values()), tuple(torch.zeros_like(part) for part in state))
+        given = (views[0], motion, tuple(features.values()), tuple(torch.zeros_like(part) for part in state))
         with whole_folder(folder, CARD) as fresh:
             _write(step, given, fresh / MODEL)
             session = runtime.InferenceSession(str(fresh / MODEL), providers=["CPUExecutionProvider"])
@@ -93,7 +94,7 @@ def _needed(name: str) -> Any:
 def _inputs(policy: NetworkPolicy) -> tuple[list[Tensor], Tensor]:
     frames = pictures(_FRAMES, policy.info.frame_height, policy.info.frame_width)
     views = [views_of(frame, policy.config)[None, None] for frame in frames]
-    return views, torch.tensor([[[0.2, 0.0, 0.1]]])
+    return views, torch.tensor([[motion_of(Twist(0.2, 0.0, 0.1), 0.1)]])
 
 
 def _write(step: _Step, given: tuple[Any, ...], path: Path) -> None:
@@ -110,14 +111,14 @@ def _write(step: _Step, given: tuple[Any, ...], path: Path) -> None:
 
 def _difference(session: Any, step: _Step, given: tuple[Any, ...], views: list[Tensor]) -> float:
     """Stream frames through both, each carrying its own memory; return the largest difference of the actions."""
-    _, twist, text, state = given
+    _, motion, text, state = given
     names = [item.name for item in session.get_inputs()]
     theirs = [part.numpy() for part in state]
     worst = 0.0
     for picture in views:
-        ours = step(picture, twist, text, state)
+        ours = step(picture, motion, text, state)
         state = ours[len(ours) - len(state) :]
-        values = [picture.numpy(), twist.numpy(), *[part.numpy() for part in text], *theirs]
+        values = [picture.numpy(), motion.numpy(), *[part.numpy() for part in text], *theirs]
         found = session.run(None, dict(zip(names, values, strict=True)))
         theirs = found[len(found) - len(theirs) :]
         difference = float(np.abs(found[0] - ours[0].numpy()).max())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vla_bt.policy.encoders import TextFeatures, Words
 from vla_bt.policy.network import Memory
-from vla_bt.policy.preprocess import normalised, views_of
+from vla_bt.policy.preprocess import motion_of, normalised, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.words import Twist
 
@@ -60,7 +60,8 @@ class NaivePolicy:
             text = self._text if self._text is not None else network.encoders.text(self._tokens(len(frames)))
             features: dict[str, Tensor | Words] = dict(network.encoders.image(views))
             features |= text
-            features["measured_twist"] = torch.tensor([measured] * len(frames), device=network.device).to(network.dtype)
+            motion = torch.tensor([motion_of(measured, 0.0)], device=network.device, dtype=network.dtype)
+            features["measured_twist"] = motion.expand(len(frames), -1)
             fused = network.fusion(features)[None]
             actions, _ = network.head(_ordinarily(network.memory, fused)[:, -1])
             result: NDArray[np.float32] = actions[0].float().cpu().numpy()

@@ -136,7 +136,7 @@ class PolicyNetwork(nn.Module):
         models = {"kosmos": self.encoders.kosmos, "clip": self.encoders.clip}
         return {name: model.config.to_dict() for name, model in models.items() if model is not None}
 
-    def forward(self, views: Tensor, text: TextFeatures, twist: Tensor, state: State = ()) -> NetworkOutput:
+    def forward(self, views: Tensor, text: TextFeatures, motion: Tensor, state: State = ()) -> NetworkOutput:
         """Run over sequences of frames.
 
         Parameters
@@ -145,15 +145,15 @@ class PolicyNetwork(nn.Module):
             As ``preprocess.views_of`` makes them.
         text : dict
             ``encoders.text`` of each sequence's goal.
-        twist : Tensor of float32, shape (batch, time, 3)
-            Measured velocity [m/s, m/s, rad/s].
+        motion : Tensor of float32, shape (batch, time, MOTION)
+            As ``preprocess.motion_of`` tells it.
         state : tuple of Tensor
             Where an earlier call left off; empty to start.
         """
         batch, time = views.shape[:2]
         features: dict[str, Tensor | Words] = dict(self.encoders.image(normalised(views.flatten(0, 1), self.dtype)))
         features |= {name: _repeated(value, time) for name, value in text.items()}
-        features["measured_twist"] = twist.flatten(0, 1).to(self.dtype)
+        features["measured_twist"] = motion.flatten(0, 1).to(self.dtype)
         fused = self.fusion(features).unflatten(0, (batch, time))
         memory, after = self.memory(fused, state)
         actions, stop_logit = self.head(memory)

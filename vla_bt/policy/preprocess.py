@@ -15,10 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_bt.policy.config import PolicyConfig
+from vla_bt.words import Twist
 
 # Mean and deviation of CLIP's pixels, which Kosmos-2 shares.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+MOTION = 6
+"""Numbers that tell how the robot moves, see :func:`motion_of`."""
 
 
 def views_of(frame: NDArray[np.uint8], config: PolicyConfig) -> Tensor:
@@ -51,6 +55,25 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     if pixels.shape[-2:] == (height, width):
         return pixels
     return functional.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
+
+
+def motion_of(measured: Twist, elapsed_s: float) -> tuple[float, ...]:
+    """Return how the robot moves, as networks read it: velocity, then the way since the frame before.
+
+    Parameters
+    ----------
+    measured : Twist
+        [m/s, m/s, rad/s].
+    elapsed_s : float
+        Since the frame before [s]; 0 for the first. Frames come at uneven times, and without it no memory could tell how far
+        the robot has come while its goal was out of sight.
+
+    Returns
+    -------
+    tuple of float
+        :data:`MOTION` numbers; the way in units of 0.1 m and 0.1 rad.
+    """
+    return (*measured, *(value * elapsed_s / 0.1 for value in measured))
 
 
 def normalised(views: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,7 +22,7 @@ from vla_bt.policy.config import PolicyConfig
 from vla_bt.policy.encoders import TextFeatures, Tokens, tokenizers_for
 from vla_bt.policy.network import PolicyNetwork, State
 from vla_bt.policy.port import PolicyInfo
-from vla_bt.policy.preprocess import views_of
+from vla_bt.policy.preprocess import motion_of, views_of
 from vla_bt.policy.step import NetworkStep
 from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.settings import SettingsError
@@ -128,11 +128,12 @@ class NetworkPolicy:
         if self._last_time_s is not None and not 0.0 <= time_s - self._last_time_s <= self.config.temporal.reset_gap_s:
             self._state = ()
             self.state_resets += 1
+        elapsed_s = time_s - self._last_time_s if self._last_time_s is not None and self._state else 0.0
         self._last_time_s = time_s
         with torch.inference_mode():
             views = self.uploaded(views_of(frame, self.config)[None, None])
-            twist = self.uploaded(torch.tensor([[measured]], dtype=torch.float32))
-            out = self.network(views, text, twist, self._state)
+            motion = self.uploaded(torch.tensor([[motion_of(measured, elapsed_s)]], dtype=torch.float32))
+            out = self.network(views, text, motion, self._state)
             self._state = out.state
             claim = out.actions.new_zeros(1) if out.stop_logit is None else torch.sigmoid(out.stop_logit[0])
             # One copy back, which is also the one place where a GPU is waited for.

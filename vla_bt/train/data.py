@@ -31,6 +31,7 @@ class Sequence:
     """One drive: arrays as in :class:`vla_bt.train.practice.Drive`, and where it was told to pass."""
 
     frames: NDArray[np.uint8]
+    elapsed: NDArray[np.float32]
     twist: NDArray[np.float32]
     actions: NDArray[np.float32]
     stop: NDArray[np.float32]
@@ -87,7 +88,7 @@ class Batch:
     sentences: list[str]
     told: list[str]
     frames: Tensor
-    twist: Tensor
+    motion: Tensor
     actions: Tensor
     stop: Tensor
     auxiliary: Tensor
@@ -130,7 +131,7 @@ def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -
             sentences=sentences,
             told=told,
             frames=frames,
-            twist=stacked["twist"],
+            motion=torch.cat([stacked["twist"], stacked["twist"] * stacked["elapsed"][..., None] / 0.1], dim=-1),
             actions=stacked["actions"],
             stop=stacked["stop"],
             auxiliary=stacked["auxiliary"],
@@ -146,6 +147,8 @@ def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]
     index = np.minimum(np.arange(lesson.start + start, lesson.start + start + span), len(sequence) - 1)
     part = {name: getattr(sequence, name)[index] for name in ARRAYS}
     part["mask"] = (np.arange(start, start + span) < len(lesson)).astype(np.float32)
+    if start == 0:
+        part["elapsed"][0] = 0.0  # whoever starts late has seen no frame before either
     if lesson.flip:
         part["frames"] = part["frames"][:, :, ::-1]
         part["twist"] = part["twist"] * _MIRROR_TWIST

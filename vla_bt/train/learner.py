@@ -93,7 +93,7 @@ class Learner:
         fast = torch.autocast("cpu", torch.bfloat16) if network.config.cnn else contextlib.nullcontext()
         with fast:
             text = network.encoders.text({name: coder.encode(batch.sentences) for name, coder in self.tokenizers.items()})
-            out = network(views, text, batch.twist, self._state)
+            out = network(views, text, batch.motion, self._state)
             places = {"remembered": self.auxiliary["remembered"](out.memory), "seen": self.auxiliary["seen"](out.fused)}
             told = self.told(torch.cat([_vector(feature) for feature in text.values()], dim=-1))
         self._state = tuple(part.detach() for part in out.state)

@@ -32,8 +32,8 @@ def predictions(policy: NetworkPolicy, sequences: list[Sequence], seed: int = 0)
     for sequence in sequences:
         policy.reset(draw_sentence(rng, sequence.side, sequence.boxes, "validation"))
         rows = [
-            policy.step(frame, 0.1 * index, Twist(*map(float, twist))).actions
-            for index, (frame, twist) in enumerate(zip(sequence.frames, sequence.twist, strict=True))
+            policy.step(frame, float(time_s), Twist(*map(float, twist))).actions
+            for frame, time_s, twist in zip(sequence.frames, np.cumsum(sequence.elapsed), sequence.twist, strict=True)
         ]
         found.append(np.array(rows, np.float64))
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.control.gate import GateRule
-from vla_bt.policy.expert import CHUNK, PERIOD_S, ExpertPolicy
+from vla_bt.policy.expert import CHUNK, PERIOD_S, SURE_M, UNSURE_M, ExpertPolicy
 from vla_bt.policy.port import PolicyStep
 from vla_bt.port import Request
 from vla_bt.settings import GateSettings
@@ -29,7 +29,6 @@ TICK_S = 0.05
 AUXILIARY = 10
 """Cup, then nearest and farthest corner of the first and of the second box: x and y of each in ``base_link`` [m]."""
 
-_SURE_M, _UNSURE_M = 0.345, 0.385
 _STAYS_S = 0.8
 
 Push = tuple[float, float, float, float, float]
@@ -71,6 +70,8 @@ class Drive:
     Attributes
     ----------
     frames : ndarray of uint8, shape (n, height, width, 3)
+    elapsed : ndarray of float32, shape (n,)
+        Since the frame before [s]; 0 for the first.
     twist, actions, stop, auxiliary, known : ndarray of float32
         Measured velocity (n, 3); what the expert asks for (n, CHUNK, 3); whether to claim arrival (n,), 0..1; positions
         (n, AUXILIARY) and which of them there are (n, AUXILIARY).
@@ -79,6 +80,7 @@ class Drive:
     """
 
     frames: NDArray[np.uint8]
+    elapsed: NDArray[np.float32]
     twist: NDArray[np.float32]
     actions: NDArray[np.float32]
     stop: NDArray[np.float32]
@@ -128,7 +130,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
     waiting: list[tuple[float, float, PolicyStep]] = []
     newest: tuple[float, PolicyStep] | None = None
     pushes = list(plan.pushes)
-    next_frame_s = there_s = standing_s = 0.0
+    next_frame_s = last_frame_s = there_s = standing_s = 0.0
     claimed = False
     track = []
     while world.time_s < plan.limit_s:
@@ -142,7 +144,8 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
             frame = world.render(*size)
             label = expert.step(None, now, seen.twist)
             frames.append(frame)
-            rows.append(_row(seen, expert.asked, plan.cup_hidden))
+            rows.append((now - last_frame_s, *_row(seen, expert.asked, plan.cup_hidden)))
+            last_frame_s = now
             waiting.append((now + plan.latency_s, now, driver(frame, now, seen.twist, label)))
         while waiting and waiting[0][0] <= now + 1e-9:
             newest = waiting.pop(0)[1:]
@@ -153,7 +156,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
             world.command(gate.step(world.time_s))
             world.advance(min(gate_settings.period_s, now + TICK_S - world.time_s))
         distance = math.hypot(cup[0] - seen.x, cup[1] - seen.y)
-        there_s = there_s + TICK_S if distance < _SURE_M + 0.03 else 0.0
+        there_s = there_s + TICK_S if distance < UNSURE_M + 0.01 else 0.0
         still = seen.twist.speed < 0.01 and abs(seen.twist.angular_z) < 0.02
         standing_s = standing_s + TICK_S if stops and still else 0.0
         if world.first_contact is not None or there_s > 2.5 or standing_s > _STAYS_S:
@@ -161,9 +164,10 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
     last = world.truth()
     distance = math.hypot(last.cup_x - last.x, last.cup_y - last.y)
     sides = [side_passed(track, box) for box in last.boxes]
-    twist, actions, stop, auxiliary, known = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    elapsed, twist, actions, stop, auxiliary, known = (np.array(column, np.float32) for column in zip(*rows, strict=True))
     return Drive(
         frames=np.array(frames),
+        elapsed=elapsed,
         twist=twist,
         actions=actions,
         stop=stop,
@@ -206,7 +210,7 @@ def _row(truth: Truth, asked: NDArray[np.float32], cup_hidden: bool) -> tuple[ob
         known += [1.0] * 4
     missing = AUXILIARY - len(places)
     distance = math.hypot(truth.cup_x - truth.x, truth.cup_y - truth.y)
-    sure = 0.0 if cup_hidden else min(1.0, max(0.0, (_UNSURE_M - distance) / (_UNSURE_M - _SURE_M)))
+    sure = 0.0 if cup_hidden else min(1.0, max(0.0, (UNSURE_M - distance) / (UNSURE_M - SURE_M)))
     return tuple(truth.twist), asked, sure, [*places, *[0.0] * missing], [*known, *[0.0] * missing]
 
 

@@ -27,7 +27,7 @@ def test_another_runtime_computes_the_same_stream(name: str, tmp_path: Path, cap
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"step.onnx", "step.json"}
     card = json.loads((tmp_path / "out" / "step.json").read_text())
     assert card["largest_difference"] <= export.TOLERANCE
-    assert [item["name"] for item in card["inputs"]][:2] == ["views", "twist"]
+    assert [item["name"] for item in card["inputs"]][:2] == ["views", "motion"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vla_bt.policy.config import load_preset, preset_names
 from vla_bt.policy.encoders import tokenizers_for
 from vla_bt.policy.network import PolicyNetwork
-from vla_bt.policy.preprocess import views_of
+from vla_bt.policy.preprocess import motion_of, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.words import Twist
@@ -45,7 +45,9 @@ def test_streamed_equals_unrolled_equals_saved_and_loaded(name: str, tmp_path: P
     views = torch.stack([views_of(picture, policy.config) for picture in pictures])[None]
     with torch.no_grad():
         text = policy.network.encoders.text({key: tokens.encode([GOAL]) for key, tokens in policy.tokenizers.items()})
-        out = policy.network(views, text, torch.tensor([[TWIST] * 5], dtype=torch.float32))
+        elapsed = 0.0 if policy.config.temporal.kind == "none" else 0.2
+        motion = torch.tensor([[motion_of(TWIST, elapsed if index else 0.0) for index in range(5)]])
+        out = policy.network(views, text, motion)
     limits = np.array(head.scale, np.float32)
     unrolled = np.zeros((5, head.chunk, 3), np.float32)
     unrolled[..., : head.action_dim] = out.actions[0].numpy()

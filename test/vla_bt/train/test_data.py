@@ -13,6 +13,7 @@ def sequence(length: int = 10, side: str = "left") -> Sequence:
     rng = np.random.default_rng(length)
     return Sequence(
         frames=rng.integers(0, 255, (length, 6, 8, 3), dtype=np.uint8),
+        elapsed=np.full(length, 0.1, np.float32),
         twist=rng.normal(size=(length, 3)).astype(np.float32),
         actions=rng.normal(size=(length, 8, 3)).astype(np.float32),
         stop=np.linspace(0, 1, length, dtype=np.float32),
@@ -30,7 +31,7 @@ def test_windows_cover_each_lesson_once_and_mask_what_is_over() -> None:
     assert [int(batch.mask.sum()) for batch in batches] == [8, 5, 2]
     seen = torch.cat([batch.frames[0] for batch in batches])
     assert torch.equal(seen, torch.from_numpy(lessons[0].sequence.frames).float())
-    assert torch.equal(batches[0].twist[1], torch.from_numpy(lessons[1].sequence.twist[2:6]))
+    assert torch.equal(batches[0].motion[1, :, :3], torch.from_numpy(lessons[1].sequence.twist[2:6]))
 
 
 def test_mirroring_turns_picture_velocities_and_places_round() -> None:
@@ -38,7 +39,7 @@ def test_mirroring_turns_picture_velocities_and_places_round() -> None:
     turned = next(windows([Lesson(sequence(), "", True, False, 0)], 10, None))
     assert torch.equal(turned.frames, plain.frames.flip(3))
     sign = torch.tensor([1.0, -1.0, -1.0])
-    assert torch.equal(turned.twist, plain.twist * sign)
+    assert torch.equal(turned.motion[..., :3], plain.motion[..., :3] * sign)
     assert torch.equal(turned.actions, plain.actions * sign)
     assert torch.equal(turned.auxiliary, plain.auxiliary * torch.tensor([1.0, -1.0] * 5))
     assert torch.equal(turned.stop, plain.stop)

@@ -14,7 +14,7 @@ def sequence(actions: np.ndarray, side: str) -> Sequence:
     zeros = np.zeros((count, 10), np.float32)
     frames = np.zeros((count, 1, 1, 3), np.uint8)
     twist = np.full((count, 3), 0.25, np.float32)
-    return Sequence(frames, twist, actions.astype(np.float32), zeros[:, 0], zeros, zeros, side, 1)
+    return Sequence(frames, zeros[:, 0] + 0.1, twist, actions.astype(np.float32), zeros[:, 0], zeros, zeros, side, 1)
 
 
 def test_errors_are_in_units_of_the_declared_range() -> None:
