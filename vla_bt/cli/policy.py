@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vla_bt.cli import policy_bench, policy_shell
+from vla_bt.cli.policy_options import add_policy_options, run_config, said_config, source_of
 from vla_bt.settings import SettingsError
-
-if TYPE_CHECKING:
-    from vla_bt.policy.config import PolicyConfig
 
 EXAMPLES = """examples:
   vla-bt policy inspect best.pth                               what it is, and what is missing for a run
@@ -49,67 +47,8 @@ def add_parser(subparsers: Any) -> None:
     _add_convert(verbs)
     _add_shrink(verbs)
     _add_export(verbs)
-    from vla_bt.cli.policy_bench import add_parser as add_bench
-    from vla_bt.cli.policy_shell import add_parser as add_shell
-
-    add_bench(verbs)
-    add_shell(verbs)
-
-
-def add_policy_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says which policy a weight file is."""
-    parser.add_argument("--policy", default="", metavar="NAME", help="what a weight file is: a preset or a .yaml file")
-    parser.add_argument(
-        "--kosmos", default="", metavar="DIR", help="Kosmos-2's folder, or hub name with @COMMIT: tokenizer, sizes"
-    )
-    parser.add_argument("--clip", default="", metavar="DIR", help="CLIP's folder, or hub name with @COMMIT: tokenizer, sizes")
-    parser.add_argument("--shipped-tokenizers", action="store_true", help="number words by the shipped tokenizers all the same")
-
-
-def said_config(options: argparse.Namespace) -> PolicyConfig | None:
-    """Return the configuration that the options describe, if they do."""
-    from vla_bt.policy.config import load_config, load_preset
-
-    if not options.policy:
-        if options.kosmos or options.clip:
-            raise SettingsError("--kosmos and --clip go with --policy, which says what the weights are")
-        return None
-    if options.policy.endswith((".yaml", ".yml")):
-        config = load_config(Path(options.policy))
-    else:
-        name, _, scale = options.policy.partition("@")
-        config = load_preset(name, scale or "full")
-    for part in ("kosmos", "clip"):
-        said = getattr(options, part)
-        if not said:
-            continue
-        section = getattr(config, part)
-        if section is None:
-            raise SettingsError(f"--{part}: policy {config.name} has no {part}")
-        source, revision = source_of(said)
-        config = replace(config, **{part: replace(section, source=source, revision=revision)})
-    return config
-
-
-def run_config(options: argparse.Namespace) -> PolicyConfig | None:
-    """Return :func:`said_config` for a run, refusing tokenizers that number words otherwise than the weights."""
-    config = said_config(options)
-    if config is not None and not options.shipped_tokenizers:
-        from vla_bt.policy.encoders import tokenizers_for
-        from vla_bt.policy.inspection import tokenizers_missing
-
-        missing = tokenizers_missing(config, tokenizers_for(config))
-        if missing:
-            raise SettingsError("; ".join(missing))
-    return config
-
-
-def source_of(text: str) -> tuple[str, str]:
-    """Split a folder, or a hub name with its commit, into source and revision."""
-    if Path(text).expanduser().is_dir():
-        return text, ""
-    source, _, revision = text.partition("@")
-    return source, revision
+    policy_bench.add_parser(verbs)
+    policy_shell.add_parser(verbs)
 
 
 def _add_inspect(verbs: Any) -> None:

@@ -12,6 +12,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from vla_bt.cli.policy_options import add_policy_options, run_config
 from vla_bt.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the group ``policy``."""
-    from vla_bt.cli.policy import add_policy_options
-
     parser = verbs.add_parser(
         "bench",
         help="measure a step, its parts, and the distance from this machine's bound",
@@ -47,7 +46,6 @@ def add_parser(verbs: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure; returns the exit code."""
     from vla_bt.bench.figures import LoadMeter, load_words
-    from vla_bt.cli.policy import run_config
     from vla_bt.policy.bench import as_dict, as_text, bench, percentiles, versus_naive
     from vla_bt.policy.factory import make_network_policy
     from vla_bt.policy.runtime import set_threads

@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from vla_bt.cli.policy_options import add_policy_options, run_config
 from vla_bt.settings import SettingsError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vla_bt.policy.config import PolicyConfig
     from vla_bt.policy.frames import FrameSource
     from vla_bt.policy.runtime import NetworkPolicy
@@ -44,8 +45,6 @@ _MOST = 10_000
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the group ``policy``."""
-    from vla_bt.cli.policy import add_policy_options
-
     lines = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     parser = verbs.add_parser(
         "shell",
@@ -66,7 +65,6 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the shell; returns the exit code."""
-    from vla_bt.cli.policy import run_config
     from vla_bt.policy.runtime import set_threads
 
     if options.threads:
