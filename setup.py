@@ -45,6 +45,8 @@ setup(
         "opencv-python-headless>=4.8",
         "h5py>=3.8",
         "psutil>=5.9",
+        "mcap>=1.6",
+        "zstandard>=0.22",
         "pyyaml>=6",
         "torch>=2.6",
         "transformers>=4.45",

@@ -11,9 +11,10 @@ import json
 import math
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
 from vla_bt.resources import Resources, RobotView
+from vla_bt.runlog.encoder import Node
+from vla_bt.runlog.log import RunLog
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
 from vla_bt.sim.scenes import Scene
@@ -59,6 +62,8 @@ class LockstepRun:
         Simulated time from frame to proposal, and from request to gate [s].
     recorder : Recorder or None
         Where episodes go.
+    runs : Path or None
+        Directory of run logs; None writes none.
     """
 
     scene: Scene
@@ -69,6 +74,8 @@ class LockstepRun:
     action_latency_s: float = 0.02
     seed: int = 0
     recorder: EpisodeRecorder | None = None
+    runs: Path | None = None
+    log: RunLog | None = field(default=None, init=False)
     path: list[PathPoint] = field(default_factory=list)
     tick_s: list[float] = field(default_factory=list)
 
@@ -79,7 +86,7 @@ class LockstepRun:
         self.memory = MemoryMonitor(self.settings)
         self.memory.sample()
         self.resources = Resources(self.settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes())
-        self.loop: TickLoop = assemble(self.robot, self.resources)
+        self.loop: TickLoop = assemble(self.robot, self.resources, self._begin_log if self.runs is not None else None)
         self.digest = hashlib.sha256()
 
     def make_client(self) -> InlineClient:
@@ -97,9 +104,21 @@ class LockstepRun:
         self.path.append(PathPoint(x, y, yaw, request.source))
         self.digest.update(struct.pack("<6dBQ", x, y, yaw, *request.twist, request.source, request.frame_sequence))
 
+    def _begin_log(self, nodes: Sequence[Node]) -> RunLog:
+        facts = {
+            "policy": self.policy,
+            "scene": {name: getattr(self.scene, name) for name in ("name", "distance", "position", "pattern", "seed")},
+            "episodes": str(Path(self.settings.runs_directory).absolute()) if self.recorder is not None else "",
+        }
+        causes, began_s = self.resources.causes, self.robot.now()
+        self.log = RunLog(nodes, causes, self.settings, self.runs, "lockstep", began_s, facts, patient=True)
+        return self.log
+
     def close(self) -> None:
-        """Stop the robot and free the renderer."""
+        """Stop the robot, end the log and free the renderer."""
         self.loop.shutdown()
+        if self.log is not None:
+            self.log.close()
         self.client.close()
         self.world.close()
 

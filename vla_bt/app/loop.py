@@ -50,12 +50,21 @@ class TickLoop:
         The whole port, ``send`` included; the leaves only have ``resources.robot``.
     resources : Resources
         Shared with the leaves; the loop sets its tick, time and lateness.
+    witness : callable, optional
+        Told of each tick after its request has left: time [s], request, words. Must return at once.
     """
 
-    def __init__(self, tree: Tree, robot: Robot, resources: Resources) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        robot: Robot,
+        resources: Resources,
+        witness: Callable[[float, Request, str], None] | None = None,
+    ) -> None:
         self._tree = tree
         self._robot = robot
         self._resources = resources
+        self._witness = witness
         self._composer = Composer(resources.settings)
         self._announced: tuple[Mode, Source] | None = None
         self.words = ""
@@ -92,6 +101,8 @@ class TickLoop:
             where = f" near '{leaf.name}'" if leaf is not None else ""
             raise TickError(f"tick {resources.tick} failed{where}: {type(error).__name__}: {error}") from error
         self._robot.send(request)
+        if self._witness is not None:
+            self._witness(resources.tick_time_s, request, self.words)
         return request
 
     def _refuse_failed_branch(self) -> None:
