@@ -24,24 +24,21 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from py_trees.blackboard import Blackboard
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import String
 
 from vla_bt.app.loop import TickLoop, do_all
-from vla_bt.app.snapshot import to_json, tree_snapshot
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import Level, MemoryMonitor
 from vla_bt.policy.client import WorkerClient
 from vla_bt.policy.names import check_name
-from vla_bt.port import Request
 from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
@@ -50,12 +47,11 @@ from vla_bt.ros.parameters import declare, on_change
 from vla_bt.ros.process import Ending, own_arguments
 from vla_bt.ros.robot import RosRobot
 from vla_bt.ros.single import DirectoryLock
+from vla_bt.ros.snapshots import SnapshotStream
 from vla_bt.settings import SettingsError, TreeSettings
 from vla_bt.trees.root import create_root
 from vla_bt.wire import runtime_directory
-from vla_bt.words import Mode
 
-SNAPSHOT_PERIOD_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
 LATENESS_KEPT = 1200
 
@@ -94,12 +90,13 @@ class TreeProcess:
         )
         self._carrier = host_tree(create_root(), node, resources)
         self._loop = TickLoop(self._carrier.tree, self._robot, resources)
-        self._snapshots = node.create_publisher(String, "~/snapshot", qos.LATCHED)
+        self._snapshots = SnapshotStream(node, self._carrier.tree, resources)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         on_change(node, TreeSettings, self._on_parameters)
         self._wake = threading.Event()
         self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
         self._tick_s: deque[float] = deque(maxlen=LATENESS_KEPT)
+        self._missed = 0
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -137,7 +134,7 @@ class TreeProcess:
     def _tick_until_told(self) -> None:
         period_s = self._settings.tick_period_s
         due_s = time.monotonic()
-        snapshot_due_s = diagnostics_due_s = due_s
+        diagnostics_due_s = due_s
         while not self._wake.wait(max(0.0, due_s - time.monotonic())):
             began_s = time.monotonic()
             late_s = began_s - due_s
@@ -145,9 +142,9 @@ class TreeProcess:
             self._late_s.append(late_s)
             self._tick_s.append(time.monotonic() - began_s)
             self._carrier.stream()
-            if began_s >= snapshot_due_s:
-                snapshot_due_s = began_s + SNAPSHOT_PERIOD_S
-                self._publish_snapshot(request, began_s)
+            if late_s > self._settings.tick_overrun_s:
+                self._missed += 1
+            self._snapshots.after_tick(request, self._loop.words, began_s, self._figures)
             if began_s >= diagnostics_due_s:
                 diagnostics_due_s = began_s + DIAGNOSTICS_PERIOD_S
                 self._publish_diagnostics()
@@ -165,24 +162,13 @@ class TreeProcess:
     def _on_parameters(self, settings: TreeSettings) -> None:
         self._resources.settings = settings  # the others are read-only: only LIVE_PARAMETERS can differ
 
-    def _publish_snapshot(self, request: Request, now_s: float) -> None:
-        mode: Mode = Blackboard.storage["/mode"].value
-        snapshot = tree_snapshot(self._carrier.tree.root, request, mode, self._loop.words, now_s)
-        status = self._client.status()
-        snapshot["policy"] = {
-            "state": status.state,
-            "detail": status.detail,
-            "name": status.info.name if status.info else "",
-            "label": status.info.label if status.info else "",
-            "frames_handed": status.frames_handed,
-            "frames_lost": status.frames_lost,
-            "steps_taken": status.steps_taken,
-            "restarts": status.restarts,
-            "latency_ms": round(1e3 * status.last_latency_s, 2),
+    def _figures(self) -> dict[str, Any]:
+        """Return what the process says of its own times [ms], for a snapshot."""
+        return {
+            "tick_ms": [_percentile_ms(self._tick_s, share) for share in (0.5, 0.99)],
+            "late_ms": [_percentile_ms(self._late_s, share) for share in (0.5, 0.99)],
+            "missed": self._missed,
         }
-        snapshot["tick_ms"] = [_percentile_ms(self._tick_s, share) for share in (0.5, 0.99)]
-        snapshot["late_ms"] = [_percentile_ms(self._late_s, share) for share in (0.5, 0.99)]
-        self._snapshots.publish(String(data=to_json(snapshot)))
 
     def _publish_diagnostics(self) -> None:
         policy, memory = self._client.status(), self._memory.reading()
