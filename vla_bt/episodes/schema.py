@@ -29,6 +29,9 @@ PATTERNS = ("core", "variant")
 DISTANCES = ("close", "medium", "far")
 POSITIONS = ("left", "center", "right")
 ORIGINS = ("recorded", "simulated", "imported", "augmented")
+RAW, JPEG = "raw", "jpeg"
+STORAGES = (RAW, JPEG)
+"""How pictures are kept: as ``images``, or as ``images_jpeg`` (all JPEGs in a row) with ``images_jpeg_ends`` (n,)."""
 
 
 class EpisodeError(ValueError):
@@ -90,7 +93,7 @@ COLUMNS: dict[str, Column] = {
     "policy_latency_s": Column("f8", (), "s", "", "time of the policy's step behind the command; NaN when it had none"),
     "weights_hash": Column("text:80", (), "", "", "of the policy that was asked; empty without weights"),
     "frames_dropped_before": Column("u4", (), "", "", "frames that were due since the last one and found the queue full"),
-    "image_crc32": Column("u4", (), "", "", "CRC-32 of the picture's pixels as recorded"),
+    "image_crc32": Column("u4", (), "", "", "CRC-32 of the picture as stored: its pixels or its JPEG"),
 }
 """Every dataset but ``images`` (n, height, width, 3), uint8, RGB."""
 
@@ -194,11 +197,14 @@ class EpisodeInfo:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-def file_attributes(info: EpisodeInfo, name: str, started: datetime, height: int, width: int) -> dict[str, Any]:
+def file_attributes(
+    info: EpisodeInfo, name: str, started: datetime, height: int, width: int, storage: str = RAW
+) -> dict[str, Any]:
     """Return every attribute of a file that holds no frame yet.
 
     What changes with the frames: ``num_frames``, ``total_duration`` [s], ``complete``, ``frames_dropped`` and
-    ``clock_zero_utc_s`` (UTC time [s] at which the monotonic clock of the columns showed 0).
+    ``clock_zero_utc_s`` (UTC time [s] at which the monotonic clock of the columns showed 0). ``recovered`` tells that a journal
+    was made into the file afterwards.
     """
     return {
         "episode_name": name,
@@ -214,6 +220,8 @@ def file_attributes(info: EpisodeInfo, name: str, started: datetime, height: int
         "image_height": height,
         "image_width": width,
         "colour_order": "RGB",
+        "image_storage": storage,
+        "recovered": False,
         "units": "SI: m, s, rad; velocities are linear_x, linear_y [m/s], angular_z [rad/s]; each dataset tells its own",
         "frames_of_reference": "REP-103: velocities in base_link (x forward, y left, anticlockwise positive); pose in odom",
         "source_names": ",".join(f"{source.value}={source.name.lower()}" for source in Source),

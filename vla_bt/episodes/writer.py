@@ -1,0 +1,309 @@
+"""Writing episodes: a journal for each frame, then one HDF5 file that gets its name when it is whole.
+
+While an episode is recorded two files stand beside each other: ``<name>.h5.part``, an HDF5 file laid out once with room for
+every frame, into which pixels are written and nothing else, and ``<name>.h5.journal``, which takes each frame's row after its
+pixels. HDF5 itself is asked at the beginning and at the end only, so no kill between two frames can hurt its structures, and no
+frame pays for them. JPEG pictures go into the journal and the file is made at the end.
+
+Promises: room for all 18 plain frames is taken from the disk at the start, so a disk too full is noticed at the first frame and
+not at the last; an episode has its name only once it is safe on the disk; whatever happens before, the journal suffices to make a
+file of every frame it holds (:mod:`vla_bt.episodes.recover`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.episodes.journal import JOURNAL_SUFFIX, JournalWriter, write_at
+from vla_bt.episodes.schema import (
+    COLUMNS,
+    FRAMES,
+    JPEG,
+    RAW,
+    START,
+    EpisodeInfo,
+    FrameSample,
+    episode_name,
+    file_attributes,
+    row_of,
+)
+
+PART_SUFFIX = ".part"
+JPEG_QUALITY = 95
+Row = dict[str, Any]
+
+
+class EpisodeWriter:
+    """Writes one episode. Use from one thread.
+
+    Parameters
+    ----------
+    directory : Path
+        Where; made if it isn't there.
+    started : datetime
+        For the name and the attribute ``started``; UTC.
+    info : EpisodeInfo
+        What is being recorded.
+    height, width : int
+        Size of every frame [px].
+    storage : str
+        How pictures are kept: ``raw``, which every HDF5 reader reads, or ``jpeg``.
+
+    Raises
+    ------
+    OSError
+        When the directory can't be written or lacks the room for the whole episode; nothing is left behind then.
+    """
+
+    def __init__(
+        self, directory: Path, started: datetime, info: EpisodeInfo, height: int, width: int, storage: str = RAW
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory, self._storage = directory, storage
+        self._shape = (height, width, 3)
+        self._rows: list[Row] = []
+        self._blobs: list[tuple[int, int]] = []  # where each JPEG lies in the journal, and its size
+        self._fd = -1
+        self._journal, self.name = _claim(directory, episode_name(started, info.scenario))
+        self._part = directory / f"{self.name}.h5{PART_SUFFIX}"
+        self._attributes = file_attributes(info, self.name, started, height, width, storage)
+        self._started_s = started.timestamp()
+        try:
+            self._journal.append({"attributes": self._attributes})
+            if storage == RAW:
+                self._offsets = self._lay_out()
+                self._journal.append({"offsets": self._offsets})
+        except BaseException:
+            self.give_up()
+            raise
+
+    def _lay_out(self) -> list[int]:
+        """Make the HDF5 file with all its room; returns where each frame's pixels go [bytes]."""
+        with h5py.File(self._part, "x") as file:
+            images = lay_out(file, FRAMES, self._attributes)
+            offsets = [int(images.id.get_chunk_info(index).byte_offset) for index in range(FRAMES)]
+        self._fd = os.open(self._part, os.O_RDWR | os.O_CLOEXEC)
+        os.posix_fallocate(self._fd, 0, os.fstat(self._fd).st_size)
+        return offsets
+
+    @property
+    def count(self) -> int:
+        """Frames written so far."""
+        return len(self._rows)
+
+    def append(self, sample: FrameSample, dropped_before: int = 0) -> None:
+        """Write one frame and hand it to the operating system.
+
+        Parameters
+        ----------
+        sample : FrameSample
+            Of the size told at the start.
+        dropped_before : int
+            Frames that were due since the last one and are lost.
+
+        Raises
+        ------
+        OSError
+            When the disk takes no more, or somebody deleted the files.
+        ValueError
+            When the picture has another size.
+        """
+        if sample.image.shape != self._shape:
+            raise ValueError(f"a frame is {sample.image.shape}; this episode's are {self._shape}")
+        if not self._journal.is_there():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        at = self.count
+        if not at:
+            self._attributes["clock_zero_utc_s"] = self._started_s - sample.decided_s
+        if self._storage == JPEG:
+            blob = encode_jpeg(sample.image)
+            row = row_of(sample, at, zlib.crc32(blob), dropped_before)
+            self._journal.append(row, blob)
+            self._blobs.append((self._journal.end - len(blob), len(blob)))
+        else:
+            pixels = memoryview(np.ascontiguousarray(sample.image)).cast("B")
+            write_at(self._fd, pixels, self._offsets[at])
+            row = row_of(sample, at, zlib.crc32(pixels), dropped_before)
+            self._journal.append(row)
+        self._rows.append(row)
+
+    def sync(self) -> None:
+        """Wait until the disk holds every frame: then even a power cut takes none of them."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+        self._journal.sync()
+
+    def finish(self) -> Path:
+        """Give the file its name, ``..._partial.h5`` when frames are missing, once it is safe on the disk; returns it."""
+        if self._storage == JPEG:
+            blobs = [partial(self._journal.read, *place) for place in self._blobs]
+            target = assemble(self._directory, self.name, self._attributes, self._rows, blobs)
+        else:
+            target = self._finish_in_place()
+        self._journal.remove()
+        return target
+
+    def _finish_in_place(self) -> Path:
+        name, attributes = told(self._attributes, self.name, self._rows)
+        with h5py.File(self._part, "r+") as file:
+            for column in file.values():
+                column.resize(self.count, axis=0)
+            fill(file, attributes, self._rows)
+        os.close(self._fd)
+        self._fd = -1
+        return publish(self._part, self._directory / f"{name}.h5")
+
+    def give_up(self) -> None:
+        """Let go after an error: what was written stays for ``recover``, files that hold no frame go."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd = -1
+        if self.count:
+            self._journal.close()
+            return
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+        self._journal.remove()
+
+
+def _claim(directory: Path, wanted: str) -> tuple[JournalWriter, str]:
+    """Take ``wanted`` as a name, or with a number behind it when it is taken: whoever makes the journal has the name."""
+    name, number = wanted, 1
+    while True:
+        if not any((directory / f"{name}{end}").exists() for end in (".h5", f".h5{PART_SUFFIX}", "_partial.h5")):
+            with contextlib.suppress(FileExistsError):
+                return JournalWriter(directory / f"{name}.h5{JOURNAL_SUFFIX}"), name
+        number += 1
+        name = f"{wanted}_{number}"
+
+
+def lay_out(file: h5py.File, frames: int, attributes: dict[str, Any]) -> h5py.Dataset | None:
+    """Create every dataset with all its room, without writing zeros into the pictures; returns the plain ``images``, if any."""
+    for name, column in COLUMNS.items():
+        dataset = _reserve(file, name, column.dtype, frames, column.shape, frames)
+        dataset.attrs.update(units=column.units, frame_of_reference=column.frame)
+    file.attrs.update(attributes)
+    if attributes["image_storage"] != RAW:
+        return None
+    shape = (attributes["image_height"], attributes["image_width"], 3)
+    return _reserve(file, "images", np.dtype("u1"), frames, shape, 1)  # last: a shorter episode's file is cut at its end
+
+
+def _reserve(file: h5py.File, name: str, kind: Any, frames: int, shape: tuple[int, ...], rows: int) -> h5py.Dataset:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    if name == "images":
+        plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    full = (frames, *shape)
+    return file.create_dataset(name, full, kind, chunks=(rows, *shape), maxshape=full, dcpl=plan)
+
+
+def told(attributes: dict[str, Any], name: str, rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
+    """Return the name of an episode that ends with these rows, and its final attributes."""
+    whole = len(rows) == FRAMES
+    name = name if whole else f"{name}_partial"
+    return name, {
+        **attributes,
+        "episode_name": name,
+        "num_frames": len(rows),
+        "total_duration": rows[-1]["decided_s"] - rows[0]["decided_s"] if rows else 0.0,
+        "complete": whole,
+        "frames_dropped": sum(row["frames_dropped_before"] for row in rows),
+    }
+
+
+def fill(file: h5py.File, attributes: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Write the rows into their columns, and the attributes."""
+    for name, column in COLUMNS.items():
+        values = [row[name] for row in rows]
+        if column.text_bytes:
+            file[name][:] = np.array([value.encode() for value in values], dtype=f"S{column.text_bytes}")
+        else:
+            file[name][:] = np.array(values, dtype=column.kind).reshape(len(rows), *column.shape)
+    for name, value in attributes.items():
+        if file.attrs.get(name) == value:
+            continue
+        if isinstance(value, str):
+            file.attrs[name] = value
+        else:
+            file.attrs.modify(name, value)  # in place: needs no room
+
+
+def assemble(
+    directory: Path, name: str, attributes: dict[str, Any], rows: Sequence[Row], pictures: Sequence[Callable[[], bytes]]
+) -> Path:
+    """Make an episode's file of rows and of stored pictures, one at a time; returns its path.
+
+    Parameters
+    ----------
+    pictures : sequence of callable
+        Each returns the pixels or the JPEG of one row.
+    """
+    rows = [{**row} for row in rows]
+    rows[0].update(actions=(0.0, 0.0, 0.0), action_event_types=START)
+    name, attributes = told(attributes, name, rows)
+    making = directory / f"{name}.h5.making"
+    try:
+        with h5py.File(making, "w") as file:
+            images = lay_out(file, len(rows), attributes)
+            if images is not None:
+                shape = images.shape[1:]
+                for index, picture in enumerate(pictures):
+                    images[index] = np.frombuffer(picture(), np.uint8).reshape(shape)
+            else:
+                _store_jpegs(file, [picture() for picture in pictures])
+            fill(file, attributes, rows)
+        return publish(making, directory / f"{name}.h5")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            making.unlink()
+        raise
+
+
+def _store_jpegs(file: h5py.File, pictures: Sequence[bytes]) -> None:
+    file.create_dataset("images_jpeg", data=np.frombuffer(b"".join(pictures), np.uint8))
+    file.create_dataset("images_jpeg_ends", data=np.cumsum([len(picture) for picture in pictures], dtype=np.uint64))
+
+
+def publish(made: Path, target: Path) -> Path:
+    """Give a file its name once it is safe on the disk; the name then is, too."""
+    _sync(made)
+    os.replace(made, target)
+    _sync(target.parent)
+    return target
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
+    """Return an RGB picture (height, width, 3) as JPEG.
+
+    Raises
+    ------
+    ValueError
+        When it can't be encoded.
+    """
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"a picture {image.shape} can't be made a JPEG")
+    return bytes(data.tobytes())
