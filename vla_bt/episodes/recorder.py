@@ -1,8 +1,9 @@
 """The recorder: takes frames from the tick without ever making it wait, and writes 18-frame episodes in a thread of its own.
 
-Promises: :meth:`EpisodeRecorder.offer` copies and waits for nothing; a frame that finds the queue full is counted and said,
-never silently lost; a disk that is full, gone or read-only stops the recording with one clear line and disturbs nothing else; an
-episode has its name only once it is safe on the disk.
+Promises: :meth:`EpisodeRecorder.offer` copies and waits for nothing; the queue holds seconds of frames before one finds it
+full, and that one is counted, said and marked in the file, never silently lost; a disk that is full, gone or read-only stops the
+recording with one clear line and disturbs nothing else; an episode has its name only once it is safe on the disk, and what has no
+name yet ``vla-bt episodes recover`` makes whole.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import contextlib
 import math
 import os
 import re
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +24,14 @@ from typing import NamedTuple
 import numpy as np
 
 from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample
+from vla_bt.episodes.schema import RAW
 
 QUEUE_FRAMES = 32
+QUEUE_BYTES = 256 * 1024 * 1024
+"""Frames that may wait for the disk: so many, and fewer when they are larger than 720p."""
+
+SYNC_QUIET = 1
+"""With no more than so many frames in the queue there is time to wait until the disk holds them: a power cut then loses none."""
 
 
 def utc_now() -> datetime:
@@ -48,6 +56,10 @@ class RecorderStatus(NamedTuple):
         The newest finished episode.
     error : str
         Why the last recording stopped by itself; empty when it did not.
+    waiting : int
+        Frames taken that the disk does not have yet.
+    demonstration : str
+        Id of the current demonstration; empty while idle.
     """
 
     state: str
@@ -56,6 +68,13 @@ class RecorderStatus(NamedTuple):
     dropped: int = 0
     last_file: Path | None = None
     error: str = ""
+    waiting: int = 0
+    demonstration: str = ""
+
+    @property
+    def behind(self) -> bool:
+        """The disk doesn't keep up."""
+        return self.waiting > QUEUE_FRAMES // 4
 
     @property
     def words(self) -> str:
@@ -64,7 +83,8 @@ class RecorderStatus(NamedTuple):
         if self.state == "failed":
             return f"recording stopped: {self.error}"
         if self.state == "recording":
-            return f"recording {self.frames} of {FRAMES}{lost}"
+            slow = f", {self.waiting} waiting for the disk" if self.behind else ""
+            return f"recording {self.frames} of {FRAMES}{slow}{lost}"
         if self.error:
             return f"idle; the last recording stopped: {self.error}"
         return (f"idle, last {self.last_file.name}" if self.last_file is not None else "idle") + lost
@@ -73,7 +93,8 @@ class RecorderStatus(NamedTuple):
 @dataclass(frozen=True)
 class _Frame:
     sample: FrameSample
-    started: datetime | None  # the first of an episode
+    dropped_before: int
+    first: tuple[datetime, EpisodeInfo] | None  # of an episode
 
 
 @dataclass(frozen=True)
@@ -82,7 +103,7 @@ class _End:
 
 
 class EpisodeRecorder:
-    """Records one episode after the other while started.
+    """Records one episode after the other while started; those between start and stop are one demonstration.
 
     Parameters
     ----------
@@ -91,37 +112,61 @@ class EpisodeRecorder:
     frame_period_s : float
         Time between recorded frames [s].
     scenario : str
-        Part of each file's name and an attribute in it.
+        Part of each file's name and an attribute in it; :meth:`label` tells more.
     now : callable
         Time of day for file names (UTC).
+    storage : str
+        How pictures are kept, see :class:`vla_bt.episodes.writer.EpisodeWriter`.
     """
 
     def __init__(
-        self, directory: Path, frame_period_s: float, scenario: str = "free", now: Callable[[], datetime] = utc_now
+        self,
+        directory: Path,
+        frame_period_s: float,
+        scenario: str = "free",
+        now: Callable[[], datetime] = utc_now,
+        storage: str = RAW,
     ) -> None:
         self._directory = directory
         self._period_s = frame_period_s
-        self._scenario = scenario
+        self._info = EpisodeInfo(scenario, frame_period_s)
         self._now = now
+        self._storage = storage
         self._lock = threading.Condition()
         self._queue: deque[_Frame | _End] = deque()
+        self._most = QUEUE_FRAMES
         self._ended = False
         self._started = False
         self._taken = 0
         self._shape: tuple[int, ...] = ()
         self._due_s = -math.inf
+        self._demonstration = ""
+        self._index = 0
         self._episodes = 0
-        self._dropped = 0
+        self._dropped = self._dropped_before = 0
         self._last_file: Path | None = None
         self._error = ""
         self._thread = threading.Thread(target=self._write_all, name="episode writer", daemon=True)
         self._thread.start()
 
+    def label(self, info: EpisodeInfo) -> None:
+        """Say what is recorded from now on; another label begins another demonstration.
+
+        Links and period in it are not heeded: they are the recorder's own.
+        """
+        info = replace(info, frame_period_s=self._period_s, demonstration_id="", demonstration_index=0, previous_episode="")
+        with self._lock:
+            if info != self._info:
+                self._info = info
+                self._end_episode()
+                self._begin_demonstration()
+
     def start(self) -> None:
-        """Begin to record: the next frame offered is the first of a new episode. Forgets an earlier failure."""
+        """Begin to record: the next frame offered is the first of a new demonstration. Forgets an earlier failure."""
         with self._lock:
             if not self._started or self._error:
-                self._started, self._error, self._taken, self._due_s = True, "", 0, -math.inf
+                self._started, self._error, self._taken = True, "", 0
+                self._begin_demonstration()
 
     def stop(self) -> None:
         """End recording, also a failed one; an unfinished episode is kept as a partial one. Returns at once."""
@@ -146,22 +191,44 @@ class EpisodeRecorder:
                 return False
             late = sample.decided_s - self._due_s > self._period_s
             self._due_s = (sample.decided_s if late else self._due_s) + self._period_s
-            if len(self._queue) >= QUEUE_FRAMES:
+            if len(self._queue) >= min(self._most, QUEUE_FRAMES, max(2, QUEUE_BYTES // sample.image.nbytes)):
                 self._dropped += 1
+                self._dropped_before += 1
                 return False
             if shape != self._shape:
                 self._end_episode()
             self._shape = shape
-            self._queue.append(_Frame(sample, None if self._taken else self._now()))
+            first = None
+            if not self._taken:
+                info = replace(self._info, demonstration_id=self._demonstration, demonstration_index=self._index)
+                self._index += 1
+                first = (self._now(), info)
+            self._queue.append(_Frame(sample, self._dropped_before, first))
+            self._dropped_before = 0
             self._taken = (self._taken + 1) % FRAMES  # the writer closes the episode at its 18th frame
             self._lock.notify()
             return True
+
+    def limit_queue(self, frames: int | None) -> int | None:
+        """Let at most so many frames wait from now on, None for as many as usual; those that wait already are kept.
+
+        Returns the bytes of the frames beyond the new limit, which go once they are written; None when nothing has changed.
+        """
+        most = QUEUE_FRAMES if frames is None else frames
+        with self._lock:
+            if most == self._most:
+                return None
+            self._most = most
+            waiting = [item.sample.image.nbytes for item in self._queue if isinstance(item, _Frame)]
+            return sum(waiting[most:])
 
     def status(self) -> RecorderStatus:
         """Report."""
         with self._lock:
             state = "idle" if not self._started else "failed" if self._error else "recording"
-            return RecorderStatus(state, self._taken, self._episodes, self._dropped, self._last_file, self._error)
+            demonstration = self._demonstration if self._started else ""
+            counts = (self._taken, self._episodes, self._dropped)
+            return RecorderStatus(state, *counts, self._last_file, self._error, len(self._queue), demonstration)
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """End recording and wait until everything is written; False when the disk took longer than ``timeout_s``."""
@@ -172,6 +239,10 @@ class EpisodeRecorder:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _begin_demonstration(self) -> None:
+        self._demonstration = f"demo_{self._now():%Y%m%d_%H%M%S}_{secrets.token_hex(3)}"
+        self._index, self._due_s, self._dropped_before = 0, -math.inf, 0
+
     def _end_episode(self) -> None:
         if self._taken:
             self._queue.append(_End())
@@ -181,36 +252,46 @@ class EpisodeRecorder:
     def _write_all(self) -> None:
         """Run in the thread: the only place that touches files."""
         writer: EpisodeWriter | None = None
+        before = ("", "")  # demonstration and name of the episode finished last
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._queue or self._ended)
                 if not self._queue:
                     return
                 item = self._queue[0]  # stays until it is written, so that the queue's length counts it
+                quiet = len(self._queue) <= SYNC_QUIET
             try:
                 if isinstance(item, _Frame):
-                    if item.started is not None:
+                    if item.first is not None:
+                        started, info = item.first
+                        if before[0] == info.demonstration_id:
+                            info = replace(info, previous_episode=before[1])
                         height, width, _ = item.sample.image.shape
-                        writer = EpisodeWriter(
-                            self._directory, item.started, EpisodeInfo(self._scenario, self._period_s), height, width
-                        )
+                        writer = EpisodeWriter(self._directory, started, info, height, width, self._storage)
+                        demonstration = info.demonstration_id
                     if writer is not None:
-                        writer.append(item.sample)
+                        writer.append(item.sample, item.dropped_before)
+                        if quiet and writer.count < FRAMES:
+                            writer.sync()
                 if writer is not None and (isinstance(item, _End) or writer.count == FRAMES):
                     finished = writer.finish()
                     writer = None
+                    before = (demonstration, finished.stem)
                     with self._lock:
                         self._episodes, self._last_file = self._episodes + 1, finished
                 with self._lock:
                     self._queue.popleft()
             except Exception as error:  # whatever it was: this thread lives on and the status says it
+                kept = 0
                 if writer is not None:
                     with contextlib.suppress(Exception):  # what went wrong first counts
-                        writer.give_up()
+                        kept = writer.give_up()
                     writer = None
+                rest = f"; 'vla-bt episodes recover' makes a file of the {kept} frames before" if kept else ""
                 with self._lock:
+                    self._dropped += sum(isinstance(lost, _Frame) for lost in self._queue)
                     self._queue.clear()
-                    self._error, self._taken = f"{self._directory}: {_in_words(error)}", 0
+                    self._error, self._taken = f"{self._directory}: {_in_words(error)}{rest}", 0
 
 
 def _in_words(error: Exception) -> str:

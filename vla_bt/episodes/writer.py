@@ -166,18 +166,20 @@ class EpisodeWriter:
         self._fd = -1
         return publish(self._part, self._directory / f"{name}.h5")
 
-    def give_up(self) -> None:
-        """Let go after an error: what was written stays for ``recover``, files that hold no frame go."""
+    def give_up(self) -> int:
+        """Let go after an error: what was written stays for ``recover``, files that hold no frame go. Returns the frames left."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = -1
         if self.count:
+            left = self.count if self._journal.is_there() else 0
             self._journal.close()
-            return
+            return left
         with contextlib.suppress(OSError):
             self._part.unlink()
         self._journal.remove()
+        return 0
 
 
 def _claim(directory: Path, wanted: str) -> tuple[JournalWriter, str]:
@@ -231,7 +233,7 @@ def fill(file: h5py.File, attributes: dict[str, Any], rows: Sequence[Row]) -> No
     for name, column in COLUMNS.items():
         values = [row[name] for row in rows]
         if column.text_bytes:
-            file[name][:] = np.array([value.encode() for value in values], dtype=f"S{column.text_bytes}")
+            file[name][:] = np.array([value.encode() for value in values], dtype=column.dtype)
         else:
             file[name][:] = np.array(values, dtype=column.kind).reshape(len(rows), *column.shape)
     for name, value in attributes.items():

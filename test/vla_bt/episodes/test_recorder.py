@@ -16,6 +16,7 @@ import pytest
 from vla_bt.episodes import recorder as recorder_module
 from vla_bt.episodes.format import FRAMES, EpisodeWriter, FrameSample, load
 from vla_bt.episodes.recorder import QUEUE_FRAMES, EpisodeRecorder, RecorderStatus
+from vla_bt.episodes.recover import recover
 
 Make = Callable[..., FrameSample]
 Clock = Callable[[], datetime]
@@ -91,9 +92,9 @@ def test_a_slow_disk_never_holds_the_tick_and_dropped_frames_are_counted(
     gate, written = threading.Event(), []
     append = EpisodeWriter.append
 
-    def stuck(self: EpisodeWriter, sample: FrameSample) -> None:
+    def stuck(self: EpisodeWriter, sample: FrameSample, dropped_before: int) -> None:
         gate.wait(30.0)
-        append(self, sample)
+        append(self, sample, dropped_before)
         written.append(sample)
 
     monkeypatch.setattr(EpisodeWriter, "append", stuck)
@@ -111,7 +112,7 @@ def test_a_slow_disk_never_holds_the_tick_and_dropped_frames_are_counted(
 
 def test_offering_copies_nothing(recorder: EpisodeRecorder, make_sample: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[FrameSample] = []
-    monkeypatch.setattr(EpisodeWriter, "append", lambda self, sample: seen.append(sample))
+    monkeypatch.setattr(EpisodeWriter, "append", lambda self, sample, dropped_before: seen.append(sample))
     recorder.start()
     sample = make_sample(0)
     recorder.offer(sample)
@@ -179,19 +180,20 @@ def test_an_error_in_the_middle_keeps_the_frames_before_it(
 ) -> None:
     append = EpisodeWriter.append
 
-    def failing(self: EpisodeWriter, sample: FrameSample) -> None:
+    def failing(self: EpisodeWriter, sample: FrameSample, dropped_before: int) -> None:
         if self.count == 4:
             raise OSError(5, "Input/output error")
-        append(self, sample)
+        append(self, sample, dropped_before)
 
     monkeypatch.setattr(EpisodeWriter, "append", failing)
     recorder.start()
     for index in range(6):
         recorder.offer(make_sample(index))
-    assert until(recorder, lambda now: now.state == "failed").words.endswith("Input/output error")
-    (part,) = (tmp_path / "runs").iterdir()
-    assert part.name.endswith(".h5.part")
-    assert load(part).frames == 4
+    words = until(recorder, lambda now: now.state == "failed").words
+    assert words.endswith("runs: Input/output error; 'vla-bt episodes recover' makes a file of the 4 frames before")
+    (recovery,) = recover(tmp_path / "runs")
+    assert recovery.path is not None
+    assert load(recovery.path).images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("error", [TypeError("no such type"), KeyError("images"), ZeroDivisionError()])
