@@ -25,6 +25,7 @@ VERBS = {
     "tree": "draw the behaviour tree with no robot present",
     "train": "teach a policy in the simulator",
     "eval": "measure a policy in scripted scenarios",
+    "runs": "look into finished runs: what happened, and why the robot stood",
     "bench": "measure ticks and stops",
     "doctor": "check this machine",
 }

@@ -50,6 +50,9 @@ def add_parser(subparsers: Any) -> None:
         "--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)"
     )
     parser.add_argument("--record", action="store_true", help="record 18-frame episodes from the start")
+    parser.add_argument(
+        "--runs-dir", type=Path, metavar="DIR", help="where the run log goes (default: vla_bt/runs in the state directory)"
+    )
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
     sim = parser.add_argument_group("lockstep", argument_default=argparse.SUPPRESS)
     sim.add_argument("--goal", help="what the robot is told (default: the scene's own sentence)")
@@ -94,6 +97,7 @@ def _ros(options: argparse.Namespace) -> int:
         ("policy", options.policy),
         ("initial_mode", options.mode),
         ("record_from_start", options.record or None),
+        ("run_log_directory", str(options.runs_dir.absolute()) if options.runs_dir is not None else None),
     ):
         if value is not None:
             arguments += ["-p", f"{name}:={str(value).lower() if value is True else value}"]
@@ -105,6 +109,7 @@ def _lockstep(options: argparse.Namespace) -> int:
 
     from vla_bt.app.drive import LockstepRun, drive, succeeded
     from vla_bt.app.lockstep import without
+    from vla_bt.runlog.places import runs_directory
     from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
     from vla_bt.sim.check import GOAL_RADIUS_M
     from vla_bt.sim.scenes import make_scene
@@ -131,6 +136,7 @@ def _lockstep(options: argparse.Namespace) -> int:
         load(GateSettings, "gate", options.params_file),
         seed=options.seed,
         recorder=recorder,
+        runs=runs_directory(options.runs_dir or settings.run_log_directory),
     )
     shown = sys.stderr.isatty() and not options.json
 

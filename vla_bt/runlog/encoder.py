@@ -191,7 +191,7 @@ class Encoder:
             "standing_since": standing_s if status.applied.is_zero() else None,
             "stops": status.stops,
         }
-        if self._changed("gate acts", acts) and acts in ("estop", "fault", "waits"):
+        if self._changed("gate acts", acts) and acts in ("estop", "fault", "waits") and status.words != "no request yet":
             self._say(Level.ERROR if acts == "fault" else Level.WARNING, "gate", f"gate: {status.words}")
         if self._due("/gate", content, HEARTBEAT_S, t) or full:
             limits = status.limits

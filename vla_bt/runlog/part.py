@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from mcap.writer import CompressionType, Writer
 
@@ -23,11 +22,10 @@ CHUNK_BYTES = 256 * 1024
 """A chunk is closed at this size at the latest [bytes]."""
 
 
-class _File(io.RawIOBase):
+class _File:
     """Gathers what the MCAP writer writes and hands it to the disk whole, or not at all."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(path, flags, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # for as long as this process lives: nobody deletes it
@@ -66,17 +64,6 @@ class _File(io.RawIOBase):
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        super().close()
-
-
-class _Stream(io.BufferedIOBase):
-    """What the MCAP writer sees: it would put a buffer of its own around a raw file."""
-
-    def __init__(self, file: _File) -> None:
-        super().__init__()
-        self.write = file.write  # type: ignore[method-assign]
-        self.tell = file.tell  # type: ignore[method-assign]
-        self.flush = file.flush  # type: ignore[method-assign]
 
 
 class PartWriter:
@@ -100,7 +87,7 @@ class PartWriter:
         self._began_ns = began_ns
         self._whole = 0
         self._sequence = 0
-        self._writer = Writer(_Stream(self._file), CHUNK_BYTES, CompressionType.ZSTD)
+        self._writer = Writer(cast(IO[bytes], self._file), CHUNK_BYTES, CompressionType.ZSTD)
         self._writer.start("", f"vla_bt {__version__}")
         self._channels = {}
         for topic, schema in SCHEMAS.items():

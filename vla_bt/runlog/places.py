@@ -148,7 +148,7 @@ def make_room(directory: Path, limit: int, own: Path | None = None) -> list[str]
     others = {folder: parts_of(folder) for folder in run_folders(directory) if own is None or folder.name != own.name}
     mine = parts_of(own) if own is not None else []
     total = sum(part.size for parts in (*others.values(), mine) for part in parts)
-    told = []
+    told: list[str] = []
     for folder, parts in others.items():
         if total <= limit:
             return told
