@@ -1,0 +1,123 @@
+"""Augmenting a folder of episodes: books of recipes over them, and views written as files where somebody wants files.
+
+Promises: only complete recorded, simulated or imported episodes become sources, never augmented ones; the sources are not
+changed; a materialised view is there whole or not at all, says what it was made of and how, and equals the view that
+:class:`vla_bt.episodes.dataset.EpisodeDataset` hands out, pixel for pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.episodes.dataset import EpisodeDataset, headers
+from vla_bt.episodes.format import Episode
+from vla_bt.episodes.opening import read
+from vla_bt.episodes.plan import is_complete
+from vla_bt.episodes.recipes import SUFFIX, Book, Source, digest_of, draw_distance, draw_general
+from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeInfo, file_attributes
+from vla_bt.episodes.writer import assemble
+
+Shown = Callable[[int, int], None]
+"""Is told how many are done and how many there are."""
+
+
+def find_sources(folder: Path, shown: Shown) -> list[Source]:
+    """Return the episodes of a folder that views may be made of, with their digests.
+
+    Raises
+    ------
+    EpisodeError
+        When the folder or a file can't be read.
+    """
+    whole = [path for path, attributes in headers(folder) if is_complete(attributes) and attributes.get("origin") != "augmented"]
+    sources = []
+    for count, path in enumerate(whole, start=1):
+        content = read(path, images=False)
+        distance = str(content.attributes.get("distance", ""))
+        sources.append(Source(path.stem, digest_of(path), distance, standing_frames(content.columns)))
+        shown(count, len(whole))
+    return sources
+
+
+def standing_frames(columns: dict[str, NDArray[Any]]) -> int:
+    """Return in how many frames at its end the robot stood: told to, and told so by the gate as far as it said anything."""
+    still = (columns["actions"] == 0.0).all(axis=1)
+    if "applied" in columns:
+        still &= (np.nan_to_num(columns["applied"]) == 0.0).all(axis=1)
+    moving = np.flatnonzero(~still)
+    return len(still) - 1 - int(moving[-1]) if len(moving) else len(still)
+
+
+def write_books(folder: Path, sources: list[Source], general: int, distance: int, seed: int) -> dict[Path, Book]:
+    """Draw both books and write them into the folder; returns each with its path."""
+    books = [draw_general(sources, general, seed), draw_distance(sources, distance, seed)]
+    return {book.save(folder / f"{book.kind}{SUFFIX}"): book for book in books if book.entries}
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Return ``count`` different indices below ``total``, evenly apart."""
+    count = min(count, total)
+    return [int((index + 0.5) * total / count) for index in range(count)]
+
+
+def materialise(views: EpisodeDataset, out: Path, shown: Shown) -> list[Path]:
+    """Write views as files; those that are there already stay as they are.
+
+    Raises
+    ------
+    EpisodeError
+        When a source can't be read or has changed.
+    OSError
+        When they can't be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in range(len(views)):
+        path = out / f"{views.attributes(index)['episode_name']}.h5"
+        if not path.exists():
+            write_episode(views.episode(index), out)
+        paths.append(path)
+        shown(index + 1, len(views))
+    return paths
+
+
+def write_episode(episode: Episode, directory: Path) -> Path:
+    """Write an episode as a file with its own attributes, under the name they tell; returns its path."""
+    height, width = episode.images.shape[1:3]
+    name = str(episode.attributes["episode_name"])
+    attributes = file_attributes(EpisodeInfo(), name, _started(episode.attributes), height, width)
+    attributes |= episode.attributes | {"image_height": height, "image_width": width, "image_storage": RAW}
+    rows = [{column: _value(episode.columns, column, index) for column in COLUMNS} for index in range(episode.frames)]
+    return assemble(directory, name, attributes, rows, [partial(_pixels, image) for image in episode.images])
+
+
+def _pixels(image: NDArray[np.uint8]) -> bytes:
+    return np.ascontiguousarray(image).tobytes()
+
+
+def _started(attributes: dict[str, Any]) -> datetime:
+    """Return when it was recorded; files of the original format don't say."""
+    try:
+        return datetime.fromisoformat(str(attributes["started"]))
+    except (KeyError, ValueError):
+        return datetime.fromtimestamp(0, timezone.utc)
+
+
+def _value(columns: dict[str, NDArray[Any]], name: str, index: int) -> Any:
+    """Return one value as plain Python, what stands for unknown where a file lacks it."""
+    column = COLUMNS[name]
+    if name in columns:
+        value = columns[name][index]
+        return str(value) if column.text_bytes else value.tolist()
+    if column.text_bytes:
+        return ""
+    unknown = math.nan if column.kind.startswith("f") else 0
+    return (unknown,) * column.shape[0] if column.shape else unknown
