@@ -13,6 +13,7 @@ from typing import Any
 EXAMPLES = """examples:
   vla-bt train config/train/small-cnn.yaml
   vla-bt train config/train/small-cnn.yaml --out runs/train/mine      started again, it goes on where it was
+  vla-bt train config/train/small.yaml --data runs/train/small-cnn/data-0
   vla-bt run --policy runs/train/small-cnn/best --scene 2box_hori_left
 """
 
@@ -29,6 +30,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("config", type=Path, help="a file such as config/train/small-cnn.yaml")
     parser.add_argument("--out", type=Path, help="folder of the run (default runs/train/<name of the file>)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="learn first from drives another run collected, and collect none",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes that collect (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.set_defaults(run=run)
@@ -48,13 +55,14 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.train.trainer import Trainer
 
     folder = options.out or Path("runs/train") / options.config.stem
+    command = f"vla-bt train {options.config}" + (f" --data {options.data}" if options.data is not None else "")
     started = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        figures = Trainer(settings, folder, say).run(f"vla-bt train {options.config}")
+        figures = Trainer(settings, folder, say, options.data).run(command)
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:

@@ -282,8 +282,8 @@ def _size_problems(config: PolicyConfig) -> Any:
         if part.revision and not part.source:
             yield f"{name}.revision without {name}.source"
     for label, stages in (("image.stem", image.stem), ("cnn.channels", config.cnn.channels if config.cnn else ())):
-        if stages and (image.width % 2 ** len(stages) or image.height % 2 ** len(stages)):
-            yield f"{label}: {len(stages)} halvings do not divide image {image.width}x{image.height}"
+        if 2 ** len(stages) > min(image.width, image.height):
+            yield f"{label}: {len(stages)} halvings are too many for image {image.width}x{image.height}"
     if len(head.scale) != 3:
         yield f"head.scale has {len(head.scale)} numbers; expected 3 (linear_x, linear_y, angular_z)"
     if head.raw_dim and head.raw_dim < head.action_dim:

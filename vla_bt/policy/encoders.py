@@ -101,14 +101,13 @@ def _vocabulary(tokenizer: GoalTokenizer | None) -> int:
 
 
 def _vision_sizes(tower: Tower, image: ImageConfig, patch: int) -> dict[str, int]:
-    halvings = 2 ** len(image.stem)
     return {
         "hidden_size": tower.width,
         "num_hidden_layers": tower.layers,
         "num_attention_heads": tower.heads,
         "intermediate_size": tower.mlp,
         "num_channels": image.stem[-1] if image.stem else 3,
-        "image_size": max(image.width, image.height) // halvings,
+        "image_size": max(_halved(image, len(image.stem))),
         "patch_size": patch,
     }
 
@@ -117,6 +116,11 @@ def _stretched(model: Kosmos2Model | CLIPModel, pixels: Tensor) -> bool:
     """Tell whether the picture is not the model's own square, so that its table of positions must be interpolated."""
     side = model.config.vision_config.image_size
     return tuple(pixels.shape[-2:]) != (side, side)
+
+
+def _halved(image: ImageConfig, times: int) -> tuple[int, int]:
+    """Return (width, height) after so many convolutions of stride 2; an odd side is rounded up."""
+    return -(-image.width // 2**times), -(-image.height // 2**times)
 
 
 def convolutions(channels: tuple[int, ...]) -> nn.Sequential:
@@ -265,24 +269,23 @@ class Encoders(nn.Module):
         image = config.image
         widths: dict[str, int] = {"measured_twist": MOTION}
         grids: dict[str, int] = {}
-        halvings = 2 ** len(image.stem)
+        stem = _halved(image, len(image.stem))
         if self.kosmos is not None:
             vision = self.kosmos.config.vision_config
             widths |= {"kosmos_vision": vision.hidden_size, "kosmos_text": self.kosmos.config.text_config.embed_dim}
             widths["kosmos_image"] = self.kosmos.config.text_config.embed_dim
             grids["kosmos_image"] = self.kosmos.config.latent_query_num
-            side = halvings * vision.patch_size
-            grids["kosmos_vision"] = (image.width // side) * (image.height // side)
+            grids["kosmos_vision"] = (stem[0] // vision.patch_size) * (stem[1] // vision.patch_size)
         if self.clip is not None:
             vision, text = self.clip.config.vision_config, self.clip.config.text_config
             words = self.features.get("clip_text") == "tokens"
             widths |= {"clip_vision": vision.hidden_size, "clip_image": self.clip.config.projection_dim}
             widths["clip_text"] = text.hidden_size if words else self.clip.config.projection_dim
-            side = halvings * vision.patch_size
-            grids["clip_vision"] = (image.width // side) * (image.height // side)
+            grids["clip_vision"] = (stem[0] // vision.patch_size) * (stem[1] // vision.patch_size)
         if config.cnn:
             widths["cnn"] = config.cnn.channels[-1]
-            grids["cnn"] = (image.width * image.height) // 4 ** len(config.cnn.channels)
+            wide, tall = _halved(image, len(config.cnn.channels))
+            grids["cnn"] = wide * tall
         if config.goal:
             widths["goal"] = config.goal.width
         return {name: (0 if form == "pooled" else grids.get(name, 1), widths[name]) for name, form in self.features.items()}

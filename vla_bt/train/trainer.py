@@ -55,10 +55,20 @@ class Trainer:
         Holds everything; a folder of other settings is refused.
     say : callable
         Is told, in a line each, what goes on.
+    data : Path, optional
+        Folder of drives that another run collected (its ``data-0``, say): the first round learns from all of them and collects
+        none, so that policies can be compared on the same data.
+
+    Raises
+    ------
+    SettingsError
+        With one line, when policy, folder or data can't be used.
     """
 
-    def __init__(self, settings: TrainSettings, folder: Path, say: Say) -> None:
-        self.settings, self.folder, self._say = settings, folder, say
+    def __init__(self, settings: TrainSettings, folder: Path, say: Say, data: Path | None = None) -> None:
+        self.settings, self.folder, self._say, self._data = settings, folder, say, data
+        if data is not None and not any(data.glob("*.npz")):
+            raise SettingsError(f"{data}: no drives in it; expected a run's data folder, such as runs/train/small-cnn/data-0")
         self.config = load_preset(settings.policy)
         if self.config.head.chunk != 8 or self.config.head.period_s != 0.1 or self.config.head.action_dim != 3:
             raise SettingsError(
@@ -78,7 +88,8 @@ class Trainer:
         self._log = Log(folder / "log.csv", COLUMNS, first)
 
     def _claim(self) -> None:
-        path, mine = self.folder / "settings.json", dataclasses.asdict(self.settings)
+        path = self.folder / "settings.json"
+        mine = dataclasses.asdict(self.settings) | {"data": str(self._data.resolve()) if self._data is not None else ""}
         if path.exists():
             theirs = json.loads(path.read_text(encoding="utf-8"))
             # How many processes share the work does not change what comes of it, and more rounds only go on.
@@ -128,6 +139,10 @@ class Trainer:
         return [Job(first + i, i * 7 % 10 < share, driver, image.frame_width, image.frame_height) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
+        if number == 0 and self._data is not None:
+            paths = sorted(self._data.glob("*.npz"))
+            self._say(f"round 0: {len(paths)} shards of {self._data}")
+            return paths
         jobs = self._jobs(number)
         who = f"the policy of round {number - 1}" if number else "the expert, disturbed"
         self._say(f"round {number}: {len(jobs)} worlds driven by {who}")
