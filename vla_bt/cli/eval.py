@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,9 +13,16 @@ from typing import Any
 
 EXAMPLES = """examples:
   vla-bt eval document --policy default --jobs 2
-  vla-bt eval hard stress --policy default --seeds 0:400 --jobs 2 --out runs/eval
-  vla-bt eval document --policy expert            the reference: simulator truth, not vision
+  vla-bt eval document --policy default --policy expert --policy untrained --jobs 2      side by side
+  vla-bt eval hard stress --seeds 10000:10400 --jobs 2 --out runs/eval/hard
   vla-bt eval flipped paraphrases --policy runs/train/small-cnn/best
+  vla-bt eval document --policy default --camera 1280x720 --seeds 0:1
+  vla-bt eval document --policy expert --where scene=1box_vert_left distance=close       a cell of the table
+
+--policy: default, expert (simulator truth, the reference), untrained (random weights, the other end), a preset or a folder.
+Of several the first decides the exit code.
+Each run is kept in --out as soon as it ends; after Ctrl-C, a crash or a power cut the same command with that --out goes on.
+In --out: report.json, runs.jsonl, and in sheets/ the pictures of failures.
 """
 
 
@@ -24,82 +33,206 @@ def add_parser(subparsers: Any) -> None:
         help="measure a policy in scripted scenarios",
         description="Run scenarios (config/scenarios/*.yaml, or a file of your own) through the whole tree in lockstep. The "
         "simulator's truth judges: stopped within 0.4 m of the cup having claimed it, nothing touched, every box passed on the "
-        "told side. Exit code 0 only if each scenario reaches the share of successes it requires.",
+        "told side. Exit code 0 only if the first policy reaches in each scenario the share of successes that it requires.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="name of a scenario, or a .yaml file")
-    parser.add_argument("--policy", default="default", help="default, expert, a preset or a folder (default: default)")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        metavar="P",
+        help="what drives (default: default); several times to compare, the first counts",
+    )
     parser.add_argument("--seeds", metavar="FIRST:END", help="scene seeds, END not included (default: the scenario's)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep every run there; called again, it goes on")
-    parser.add_argument("--job", metavar="JSON", help="run one job again, as a failure's line gives it")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, one thread each (default 1)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep every run there (default: runs/eval/<time>)")
+    parser.add_argument("--camera", metavar="WxH", help="render the policy's frames at this size (default: the one it asks for)")
+    parser.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="only runs with this scene, seed, cell, ...")
+    parser.add_argument("--print-jobs", action="store_true", help="run nothing: print each run as a line of JSON")
+    parser.add_argument("--job", metavar="JSON", help="run one job again, as a failure's line gives it, and print its outcome")
     parser.add_argument("--json", action="store_true", help="print one JSON object: 'result' is reproducible, 'timing' is not")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate; exit code 0 only if every scenario passed."""
-    from vla_bt.eval.scenario import Job, load_scenario, parse_seeds, scenario_names
+    from vla_bt.eval.job import Job
     from vla_bt.settings import SettingsError
     from vla_bt.sim.engine import SimulatorError
 
     if not 1 <= options.jobs <= 256:
         raise SettingsError(f"--jobs is {options.jobs}; expected 1 to 256")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         if options.job is not None:
             return _again(Job.from_json(options.job))
-        if not options.scenarios:
-            raise SettingsError(f"which scenario? known: {', '.join(scenario_names())}, or a .yaml file")
-        seeds = parse_seeds(options.seeds, "--seeds") if options.seeds else None
-        scenarios = [load_scenario(name) for name in options.scenarios]
-        started = time.perf_counter()
-        entries, simulated_s = [], 0.0
-        for name, scenario in scenarios:
-            entry, part_s = _evaluate(name, scenario, seeds or parse_seeds(scenario.seeds, name), options)
-            entries.append(entry)
-            simulated_s += part_s
+        parts = _parts(options)
+        if options.print_jobs:
+            for _, jobs in parts:
+                for job in jobs:
+                    print(job.to_json())
+            return 0
+        return _evaluate(parts, options)
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror}") from None
-    wall_s = time.perf_counter() - started
-    timing = {"wall_s": round(wall_s, 1), "jobs": options.jobs, "simulated_per_wall_and_job": simulated_s / wall_s / options.jobs}
-    if options.json:
-        print(json.dumps({"result": entries, "timing": timing}, indent=2))
-    else:
-        speed = timing["simulated_per_wall_and_job"]
-        print(f"took {wall_s:.0f} s with {options.jobs} job(s): {speed:.1f} simulated seconds a second and job")
-    return 0 if all(entry["passed"] for entry in entries) else 1
 
 
-def _evaluate(name: str, scenario: Any, seeds: range, options: argparse.Namespace) -> tuple[dict[str, Any], float]:
-    """Run one scenario; returns its report and the simulated time of what was run now [s]."""
-    from vla_bt.eval.report import in_words, report
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _parts(options: argparse.Namespace) -> list[tuple[Any, list[Any]]]:
+    """Return each scenario with each policy, and its jobs."""
+    from vla_bt.eval.report import Part
+    from vla_bt.eval.runner import policy_hash
+    from vla_bt.eval.scenario import jobs_of, load_scenario, parse_seeds, scenario_names
+    from vla_bt.settings import SettingsError
+
+    if not options.scenarios:
+        raise SettingsError(f"which scenario? known: {', '.join(scenario_names())}, or a .yaml file")
+    seeds = parse_seeds(options.seeds, "--seeds") if options.seeds else None
+    camera = _camera(options.camera)
+    where = _where(options.where)
+    policies = list(dict.fromkeys(options.policy or ["default"]))
+    for policy in policies:
+        policy_hash(policy)  # says at once when there is none
+    parts = []
+    for source in dict.fromkeys(options.scenarios):
+        name, scenario = load_scenario(source)
+        for policy in policies:
+            own = seeds or parse_seeds(scenario.seeds, name)
+            jobs = list(jobs_of(name, scenario, policy, own, camera))
+            jobs = [job for job in jobs if all(str(getattr(job, key)) == value for key, value in where.items())]
+            if not jobs:
+                raise SettingsError(f"scenario {name} has no run with {' '.join(options.where)} and seeds {own.start}:{own.stop}")
+            parts.append((Part(source, name, scenario, policy, own, camera, []), jobs))
+    return parts
+
+
+def _camera(text: str | None) -> tuple[int, ...]:
+    from vla_bt.settings import SettingsError
+
+    if text is None:
+        return ()
+    found = re.fullmatch(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})", text)
+    if found is None:
+        raise SettingsError(f"--camera is '{text}'; expected WIDTHxHEIGHT such as 1280x720")
+    return int(found[1]), int(found[2])
+
+
+def _where(entries: list[str]) -> dict[str, str]:
+    from vla_bt.settings import SettingsError
+
+    known = ("scene", "distance", "position", "pattern", "seed", "cell", "goal", "side")
+    where = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals or name not in known:
+            raise SettingsError(f"--where: '{entry}'; expected NAME=VALUE with one of {', '.join(known)}")
+        where[name] = value
+    return where
+
+
+class _Progress:
+    """Says how far it is, when it will end, and how many failed: in place on a terminal, else a line now and then."""
+
+    def __init__(self, planned: int) -> None:
+        self.began_s, self.said_s = time.perf_counter(), 0.0
+        self.simulated_s = self.busy_s = 0.0
+        self.ran = self.failed = 0
+        self.planned = planned
+
+    def __call__(self, done: int, total: int, outcome: dict[str, Any]) -> None:
+        self.ran, self.failed = done, self.failed + (not outcome["ok"])
+        self.simulated_s += outcome["result"]["time_s"] if outcome["result"] else 0.0
+        self.busy_s += outcome["timing"].get("cpu_s", 0.0)
+        now_s = time.perf_counter() - self.began_s
+        live = sys.stderr.isatty()
+        if done < total and now_s - self.said_s < (0.2 if live else 10.0):
+            return
+        self.said_s = now_s
+        left_s = now_s / done * (total - done)
+        kept = f", {self.planned - total} kept from before" if total < self.planned else ""
+        words = f"{done} of {total} runs{kept}, {self.failed} failed, {_clock(left_s)} left"
+        print(f"\r{words:70s}" if live else words, end="" if live and done < total else "\n", file=sys.stderr, flush=True)
+
+    def timing(self, jobs: int) -> dict[str, Any]:
+        """Return the figures of speed."""
+        wall_s = time.perf_counter() - self.began_s
+        return {
+            "wall_s": round(wall_s, 1),
+            "jobs": jobs,
+            "runs": self.ran,
+            "simulated_s": round(self.simulated_s, 1),
+            "simulated_per_wall": round(self.simulated_s / wall_s, 2),
+            "simulated_per_wall_and_job": round(self.simulated_s / wall_s / jobs, 2),
+            "simulated_per_core_second": round(self.simulated_s / self.busy_s, 2) if self.busy_s else None,
+        }
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from vla_bt.eval.report import comparison, in_words, report
     from vla_bt.eval.runner import run_jobs
-    from vla_bt.eval.scenario import jobs_of
 
-    path = options.out / f"{name}-{options.policy.strip('/').replace('/', '_')}.jsonl" if options.out else None
-    simulated_s = 0.0
+    folder = options.out or Path("runs") / "eval" / time.strftime("%Y%m%d_%H%M%S")
+    everything = [job for _, jobs in parts for job in jobs]
+    progress = _Progress(len(everything))
+    try:
+        outcomes = run_jobs(everything, options.jobs, folder, progress)
+    except KeyboardInterrupt:
+        words = f"interrupted: {progress.ran} new runs are kept; the same command with --out {folder} goes on"
+        print(f"\nvla-bt eval: {words}", file=sys.stderr)
+        return 130
+    filled, at = [], 0
+    for part, jobs in parts:
+        filled.append(replace(part, outcomes=outcomes[at : at + len(jobs)]))
+        at += len(jobs)
+    entries = [report(part) for part in filled]
+    timing = progress.timing(options.jobs)
+    whole = {"result": entries, "timing": timing}
+    _write(folder, filled, entries, timing)
+    if options.json:
+        print(json.dumps(whole, indent=2))
+    else:
+        print("\n\n".join(in_words(entry) for entry in entries))
+        side_by_side = comparison(entries)
+        if side_by_side:
+            print("\n" + side_by_side)
+        print(
+            f"\ntook {timing['wall_s']:.0f} s with {options.jobs} job(s): {timing['simulated_per_wall']:.1f} simulated seconds a "
+            f"second, {timing['simulated_per_wall_and_job']:.1f} a second and job, "
+            f"{timing['simulated_per_core_second'] or 0:.1f} a second of processor time"
+        )
+        print(f"report: {folder / 'report.json'}")
+    first = filled[0].policy
+    return 0 if all(entry["passed"] for entry in entries if entry["policy"] == first) else 1
 
-    def shown(done: int, total: int, outcome: dict[str, Any]) -> None:
-        nonlocal simulated_s
-        simulated_s += outcome["result"]["time_s"] if outcome["result"] else 0.0
-        if sys.stderr.isatty():
-            print(f"\r{name}: {done} of {total} runs", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif done == total or done % 50 == 0:
-            print(f"{name}: {done} of {total} runs", file=sys.stderr, flush=True)
 
-    outcomes = run_jobs(jobs_of(name, scenario, options.policy, seeds), options.jobs, path, shown)
-    entry = report(name, options.policy, outcomes, scenario.required_share)
-    if not options.json:
-        print(in_words(entry))
-    return entry, simulated_s
+def _write(folder: Path, parts: list[Any], entries: list[dict[str, Any]], timing: dict[str, Any]) -> None:
+    """Write the report's files, each there whole or not at all."""
+    texts = {"report.json": json.dumps({"result": entries, "timing": timing}, indent=2) + "\n"}
+    for name, text in texts.items():
+        fresh = folder / f".{name}.tmp"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(folder / name)
 
 
 def _again(job: Any) -> int:
-    from vla_bt.eval.runner import run_job
+    from vla_bt.eval.run import run_job
 
     outcome = run_job(job)
+    outcome.pop("sheet", None)
     print(json.dumps(outcome, indent=2))
     return 0 if outcome["ok"] else 1

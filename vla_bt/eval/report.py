@@ -1,4 +1,4 @@
-"""Outcomes to tables: successes with intervals, what failed, and how to run a failure again."""
+"""Outcomes to tables: successes with intervals, what failed, how policies compare, and how to run each cell again."""
 
 from __future__ import annotations
 
@@ -6,19 +6,54 @@ import json
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from vla_bt.eval.scenario import Scenario
 from vla_bt.eval.stats import wilson
 
 Outcome = dict[str, Any]
 
-GROUPS: dict[str, Callable[[Outcome], str]] = {
-    "cell": lambda outcome: str(outcome["job"]["cell"]),
-    "distance": lambda outcome: str(outcome["job"]["distance"]),
-    "position": lambda outcome: str(outcome["job"]["position"]),
-    "pattern": lambda outcome: str(outcome["job"]["pattern"]),
-}
+AXES = ("scene", "distance", "position", "pattern")
+"""What a cell of the table is made of."""
+
+_GROUPS = ("cell", "distance", "position", "pattern")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The outcomes of one scenario with one policy.
+
+    Attributes
+    ----------
+    source : str
+        The scenario as it was asked for: a name or a file.
+    name : str
+        Its name.
+    """
+
+    source: str
+    name: str
+    scenario: Scenario
+    policy: str
+    seeds: range
+    camera: tuple[int, ...]
+    outcomes: list[Outcome]
+
+    def command(self, **where: Any) -> str:
+        """Return the line that runs those of its runs again whose job has these values."""
+        words = ["vla-bt", "eval", self.source, "--policy", self.policy, "--seeds", f"{self.seeds.start}:{self.seeds.stop}"]
+        if self.camera:
+            words += ["--camera", "x".join(map(str, self.camera))]
+        if where:
+            words += ["--where", *(f"{name}={value}" for name, value in where.items())]
+        return shlex.join(words)
+
+
+def job_command(job: dict[str, Any]) -> str:
+    """Return the line that runs one job again and prints its outcome."""
+    return f"vla-bt eval --job {shlex.quote(json.dumps(job))}"
 
 
 def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -26,35 +61,77 @@ def summarise(outcomes: list[Outcome]) -> dict[str, Any]:
     good = sum(outcome["ok"] for outcome in outcomes)
     low, high = wilson(good, len(outcomes))
     failures = Counter(outcome["failure"] for outcome in outcomes if not outcome["ok"])
-    done = [outcome["result"] for outcome in outcomes if outcome["ok"]]
+    results = [outcome["result"] for outcome in outcomes if outcome["result"]]
+    done = [outcome["result"] for outcome in outcomes if outcome["ok"] and outcome["result"]]
+    false = sum(bool(result["false_reached"]) for result in results)
     return {
         "runs": len(outcomes),
         "ok": good,
         "share": round(good / len(outcomes), 4) if outcomes else None,
         "interval": [round(low, 4), round(high, 4)],
         "failures": dict(sorted(failures.items())),
-        "false_reached": sum(bool(outcome["result"] and outcome["result"]["false_reached"]) for outcome in outcomes),
-        "median_time_s": round(statistics.median(result["time_s"] for result in done), 2) if done else None,
-        "median_path_m": round(statistics.median(result["path_length_m"] for result in done), 2) if done else None,
+        "false_reached": false,
+        "contacts": sum(bool(result["contact"]) for result in results),
+        "interventions": sum(result.get("interventions", 0) for result in results),
+        "median_time_s": _median(done, "time_s", 2),
+        "median_path_m": _median(done, "path_length_m", 2),
+        "median_path_ratio": _median(done, "path_ratio", 3),
+        "median_smoothness": _median(done, "smoothness", 3),
+        "mean_stops": round(statistics.fmean(result.get("stops", 0) for result in done), 2) if done else None,
     }
 
 
-def report(name: str, policy: str, outcomes: list[Outcome], required: float) -> dict[str, Any]:
-    """Return the reproducible part of an evaluation."""
+def _median(results: list[dict[str, Any]], name: str, digits: int) -> float | None:
+    values = [result[name] for result in results if result.get(name) is not None]
+    return round(statistics.median(values), digits) if values else None
+
+
+def grouped(outcomes: list[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
+    """Split outcomes by a key, in order of first appearance."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(key(outcome), []).append(outcome)
+    return groups
+
+
+def report(part: Part) -> dict[str, Any]:
+    """Return the reproducible figures of one scenario with one policy."""
+    outcomes = part.outcomes
     whole = summarise(outcomes)
-    groups = {}
-    for group, key in GROUPS.items():
-        names = list(dict.fromkeys(key(outcome) for outcome in outcomes))
-        groups[group] = {one: summarise([outcome for outcome in outcomes if key(outcome) == one]) for one in names}
+    by = {
+        name: {key: summarise(some) for key, some in grouped(outcomes, lambda outcome, name=name: outcome["job"][name]).items()}  # type: ignore[misc]
+        for name in _GROUPS
+    }
+    cells = grouped(outcomes, lambda outcome: json.dumps([outcome["job"][axis] for axis in AXES]))
+    rows = []
+    for key, some in cells.items():
+        where = dict(zip(AXES, json.loads(key), strict=True))
+        rows.append(where | {"seeds": sorted({outcome["job"]["seed"] for outcome in some})} | summarise(some))
+        rows[-1]["again"] = part.command(**where)
     info = next((outcome["result"]["policy"] for outcome in outcomes if outcome["result"]), None)
     failed = [
-        {"failure": outcome["failure"], "job": outcome["job"], **({"error": outcome["error"]} if "error" in outcome else {})}
+        {"failure": outcome["failure"], "job": outcome["job"], "again": job_command(outcome["job"])}
+        | {name: outcome[name] for name in ("error", "tree", "sheet") if name in outcome}
         for outcome in outcomes
         if not outcome["ok"]
     ]
-    passed = bool(outcomes) and whole["ok"] >= required * len(outcomes) - 1e-9
-    entry = {"scenario": name, "policy": policy, "info": info, "required_share": required, "passed": passed}
-    return {**entry, "all": whole, "by": groups, "failed": failed}
+    required = part.scenario.required_share
+    return {
+        "scenario": part.name,
+        "about": part.scenario.about,
+        "policy": part.policy,
+        "info": info,
+        "seeds": f"{part.seeds.start}:{part.seeds.stop}",
+        "camera": list(part.camera),
+        "required_share": required,
+        "passed": bool(outcomes) and whole["ok"] >= required * len(outcomes) - 1e-9,
+        "all": whole,
+        "by": by,
+        "cells": rows,
+        "failed": failed,
+        "versions": sorted({json.dumps(outcome["versions"]) for outcome in outcomes if "versions" in outcome}),
+        "again": part.command(),
+    }
 
 
 def in_words(entry: dict[str, Any], shown_failures: int = 5) -> str:
@@ -69,10 +146,13 @@ def in_words(entry: dict[str, Any], shown_failures: int = 5) -> str:
     lines.append(_row("all", entry["all"]))
     for failure in entry["failed"][:shown_failures]:
         job = failure["job"]
-        lines.append(f"  FAILED {failure['failure']}: {job['scene']} {job['distance']} {job['position']} {job['pattern']}")
-        lines.append(f"    vla-bt eval --job {shlex.quote(json.dumps(job))}")
+        place = f"{job['scene']} {job['distance']} {job['position']} {job['pattern']} seed {job['seed']}"
+        lines.append(f"  FAILED {failure['failure']}: {place}" + (f": {failure['error']}" if "error" in failure else ""))
+        lines.append(f"    {failure['again']}")
     if len(entry["failed"]) > shown_failures:
-        lines.append(f"  and {len(entry['failed']) - shown_failures} more failures; --json lists all")
+        lines.append(f"  and {len(entry['failed']) - shown_failures} more failures; the report lists all")
+    if len(entry["versions"]) > 1:
+        lines.append(f"  NOTE: {len(entry['versions'])} versions of the code or the weights are mixed here")
     verdict = "passed" if entry["passed"] else "NOT PASSED"
     lines.append(f"  required: {entry['required_share']:.0%} of the runs -> {verdict}")
     return "\n".join(lines)
@@ -85,3 +165,21 @@ def _row(name: str, row: dict[str, Any]) -> str:
     count = f"{row['ok']}/{row['runs']}"
     shares = f"{count:>9s}{row['share']:>8.1%}  {low:6.1%}-{high:6.1%}"
     return f"  {name[:44]:44s}{shares}  {row['false_reached']:>11d} {time}   {reasons}".rstrip()
+
+
+def comparison(entries: Iterable[dict[str, Any]]) -> str:
+    """Write the policies of several reports side by side, a scenario a line; empty when there is only one policy."""
+    found = list(entries)
+    policies = list(dict.fromkeys(entry["policy"] for entry in found))
+    if len(policies) < 2:
+        return ""
+    shown = [policy if len(policy) <= 24 else "..." + policy[-21:] for policy in policies]
+    lines = ["side by side (share of successes, 95 % interval)", f"  {'':18s}" + "".join(f"{name:>26s}" for name in shown)]
+    for scenario in dict.fromkeys(entry["scenario"] for entry in found):
+        rows = {entry["policy"]: entry["all"] for entry in found if entry["scenario"] == scenario}
+        cells = []
+        for policy in policies:
+            row = rows.get(policy)
+            cells.append(f"{row['share']:.1%} ({row['interval'][0]:.1%}-{row['interval'][1]:.1%})" if row else "-")
+        lines.append(f"  {scenario:18s}" + "".join(f"{cell:>26s}" for cell in cells))
+    return "\n".join(lines)

@@ -1,140 +1,159 @@
 """Running jobs: each through the real tree in lockstep, in parallel processes, one line of JSON for each as it ends.
 
-Promises: what a job yields under ``result`` depends on the job alone, bit for bit on one machine; a run that crashes is a result
-that says so; what is in the file already is not run again, so an interrupted evaluation goes on.
+Promises: what a job yields under ``result`` depends on the job, the code and the policy's weights alone, bit for bit on one
+machine; a run that crashes is a result that says so; what is in the file already, with the same weights, is not run again, so an
+interrupted evaluation goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vla_bt.app.drive import LockstepRun, drive
-from vla_bt.app.lockstep import plain
-from vla_bt.eval.scenario import Job, Push, outcome_of
-from vla_bt.settings import GateSettings, SettingsError, TreeSettings, load
+from vla_bt.eval.job import Job
+from vla_bt.eval.pool import crashed, one_thread, run_parallel
+from vla_bt.eval.run import UNTRAINED, run_job
+from vla_bt.policy.names import DEFAULT, check_name, is_path, shipped, split_name
+from vla_bt.settings import SettingsError
+
+Outcome = dict[str, Any]
+RUNS, SHEETS = "runs.jsonl", "sheets"
+"""What is kept in a folder: a line for each run, and a picture for each failure."""
 
 
-class ScenarioRun(LockstepRun):
-    """A lockstep run that is pushed at its times."""
-
-    pushes: tuple[Push, ...] = ()
-
-    def step(self) -> None:
-        """Push if it is time, then let one tick period pass and tick."""
-        while self.pushes and self.pushes[0][0] <= self.robot.now():
-            self.world.push(*self.pushes[0][1:])
-            self.pushes = self.pushes[1:]
-        super().step()
-
-
-def run_job(job: Job) -> dict[str, Any]:
-    """Run one job; returns ``job``, ``ok``, ``failure``, ``result`` and ``timing``."""
-    settings = load(TreeSettings, "tree")
-    run = ScenarioRun(job.make_scene(), job.policy, settings, load(GateSettings, "gate"), policy_latency_s=job.policy_latency_s)
-    run.pushes = tuple(job.pushes())
-    try:
-        outcome = drive(run, job.goal, "vla", job.time_limit_s)
-    finally:
-        run.close()
-    result = outcome["result"]
-    ok, failure = outcome_of(job, result)
-    claimed = result["goal_state"] == "reached"
-    figures = {
-        "false_reached": claimed and not result["reached_cup"],
-        "smoothness": plain(_roughness(run)),
-    }
-    return {"job": job.to_dict(), "ok": ok, "failure": failure, "result": result | figures, "timing": outcome["timing"]}
-
-
-def _roughness(run: LockstepRun) -> float:
-    """Return the mean change of speed from tick to tick, per second [m/s^2]: how unsteadily it drove."""
-    period = run.settings.tick_period_s
-    speeds = [((after.x - before.x) / period, (after.y - before.y) / period) for before, after in pairwise(run.path)]
-    changes = [math.dist(before, after) / period for before, after in pairwise(speeds)]
-    return sum(changes) / len(changes) if changes else 0.0
-
-
-def _run_safely(job: Job) -> dict[str, Any]:
+def run_safely(job: Job) -> Outcome:
+    """Run a job; a crash is an outcome."""
     try:
         return run_job(job)
     except SettingsError:
         raise
-    except Exception as error:  # a crash is a result: the evaluation goes on and counts it
-        words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return {"job": job.to_dict(), "ok": False, "failure": "crashed", "result": None, "error": words, "timing": {}}
+    except Exception as error:  # the evaluation goes on and counts it
+        return crashed(job, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
-def run_jobs(
-    jobs: Iterable[Job], processes: int, path: Path | None, shown: Callable[[int, int, dict[str, Any]], None]
-) -> list[dict[str, Any]]:
-    """Run jobs, those already in ``path`` left out; returns all outcomes in the order of the jobs.
+def policy_hash(name: str) -> str:
+    """Return a digest of a policy's weights and configuration; equal as long as they are.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such policy.
+    """
+    name = UNTRAINED if name == "untrained" else name
+    check_name(name)
+    base, scale, words = split_name(name)
+    base = DEFAULT if base == "default" else base
+    folder = None if scale else Path(base).expanduser() if is_path(base) else shipped(base)
+    digest = hashlib.sha256(f"{base}@{scale}@{words}".encode() if folder is None else words.encode())
+    if folder is not None:
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
+        for path in files:
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def code_hash() -> str:
+    """Return a digest of the installed program's own source and settings, by which runs of different versions are told apart."""
+    import vla_bt.behaviours
+    import vla_bt.config
+    import vla_bt.trees
+
+    digest = hashlib.sha256()
+    for package in (vla_bt, vla_bt.behaviours, vla_bt.config, vla_bt.trees):
+        for root in package.__path__:
+            for path in sorted(Path(root).rglob("*")):
+                # how it is judged and told is no part of what happened; scenario files are in the jobs
+                if path.suffix in (".py", ".yaml") and not {"cli", "dashboard", "train", "scenarios"} & set(path.parts[-3:]):
+                    digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Store:
+    """The outcomes in a folder, appended one by one; a line cut short by a crash is dropped.
 
     Parameters
     ----------
-    path : Path or None
-        A file of one JSON object a line, appended to.
-    shown : callable
-        Is told done, to do, and the newest outcome.
+    folder : Path or None
+        None keeps nothing.
     """
-    wanted = list(jobs)
-    known = _known(path)
-    waiting = [job for job in wanted if job.to_json() not in known]
-    os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch: a step is too small to share
 
-    def take(outcome: dict[str, Any]) -> None:
-        known[json.dumps(outcome["job"])] = outcome
-        if path is not None:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(outcome) + "\n")
-        shown(sum(one.to_json() in known for one in wanted), len(wanted), outcome)
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.code = code_hash()
+        self._policies: dict[str, str] = {}
+        self._known: dict[tuple[str, str], Outcome] = {}
+        if folder is not None:
+            (folder / SHEETS).mkdir(parents=True, exist_ok=True)
+            self._read(folder / RUNS)
 
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.read_bytes().endswith(b"\n"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")  # after a line cut short
-    if processes == 1:
-        for job in waiting:
-            take(_run_safely(job))
-    elif waiting:
-        _run_parallel(waiting, processes, take)
-    return [known[job.to_json()] for job in wanted]
-
-
-def _run_parallel(waiting: list[Job], processes: int, take: Callable[[dict[str, Any]], None]) -> None:
-    left = {job.to_json(): job for job in waiting}
-    while left:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            under_way = {pool.submit(_run_safely, job): job for job in left.values()}
+    def _read(self, path: Path) -> None:
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        for line in content.splitlines():
             try:
-                for future in as_completed(under_way):
-                    take(future.result())
-                    left.pop(under_way[future].to_json(), None)
-            except BrokenProcessPool:
-                # Somebody killed a process: nobody knows during which job, so the first unfinished one is blamed.
-                job = next(iter(left.values()))
-                take({"job": job.to_dict(), "ok": False, "failure": "crashed", "result": None, "error": "killed", "timing": {}})
-                left.pop(job.to_json())
+                outcome = json.loads(line)
+                key = json.dumps(outcome["job"]), outcome["versions"]["policy"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            self._known[key] = outcome
+        if content and not content.endswith(b"\n"):
+            with path.open("ab") as file:
+                file.write(b"\n")
+
+    def known(self, job: Job) -> Outcome | None:
+        """Return what an earlier call found out about a job, with the weights as they are now."""
+        return self._known.get((job.to_json(), self._policy(job.policy)))
+
+    def _policy(self, name: str) -> str:
+        if name not in self._policies:
+            self._policies[name] = policy_hash(name)
+        return self._policies[name]
+
+    def keep(self, outcome: Outcome) -> Outcome:
+        """Enter an outcome, on the disk when this returns; its picture goes to a file of its own."""
+        job = Job.from_json(json.dumps(outcome["job"]))
+        sheet = outcome.pop("sheet", b"")
+        outcome = outcome | {"versions": {"code": self.code, "policy": self._policy(job.policy)}}
+        if self.folder is not None:
+            if sheet:
+                name = f"{job.id}.jpg"
+                (self.folder / SHEETS / name).write_bytes(sheet)
+                outcome["sheet"] = f"{SHEETS}/{name}"
+            with (self.folder / RUNS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(outcome) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        self._known[job.to_json(), self._policy(job.policy)] = outcome
+        return outcome
 
 
-def _known(path: Path | None) -> dict[str, dict[str, Any]]:
-    """Read the outcomes of an earlier, interrupted call; a line cut short is ignored."""
-    known: dict[str, dict[str, Any]] = {}
-    if path is None or not path.exists():
-        return known
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            outcome = json.loads(line)
-        except ValueError:
-            continue
-        known[json.dumps(outcome["job"])] = outcome
-    return known
+def run_jobs(
+    jobs: Iterable[Job], processes: int, folder: Path | None, shown: Callable[[int, int, Outcome], None]
+) -> list[Outcome]:
+    """Run jobs, those already in ``folder`` left out; returns all outcomes in the order of the jobs.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where every run is kept as soon as it ends.
+    shown : callable
+        Is told done, to do, and the newest outcome, of what is run now.
+    """
+    store, wanted = Store(folder), list(jobs)
+    waiting = [job for job in wanted if store.known(job) is None]
+    if processes == 1:
+        one_thread()
+        outcomes: Iterable[Outcome] = map(run_safely, waiting)
+    else:
+        outcomes = run_parallel(waiting, processes, run_safely) if waiting else ()
+    for done, outcome in enumerate(outcomes, start=1):
+        shown(done, len(waiting), store.keep(outcome))
+    return [outcome for job in wanted if (outcome := store.known(job)) is not None]

@@ -1,13 +1,13 @@
-"""Scenario files: which scenes, under which stresses, told what, and what counts as success.
+"""Scenario files: which worlds, under which stresses, told what, what happens on the way, and what counts as success.
 
-Promises: reading one needs neither simulator nor torch; a mistake is one line that names the file and the setting. Each run is a
-:class:`Job` that says all of itself, so that it can be run again anywhere from its JSON alone.
+Promises: reading one needs neither simulator nor torch; a mistake is one line that names file and line. Each run is a
+:class:`~vla_bt.eval.job.Job` that says all of itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from vla_bt.settings import SettingsError, build, config_path, read_yaml, setting
-from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Scene, Variation, make_scene
+from vla_bt.eval.job import EXPECTATIONS, GOAL_STATES, NO_COUNTS, RANGES, TARGETS, Counts, Extra, Job, Range
+from vla_bt.eval.marked import Marked, read_marked
+from vla_bt.eval.script import FAULTS, PEOPLE, Event, read_events
+from vla_bt.settings import SettingsError, check, config_path, setting
+from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Variation
 
 STRESSES: dict[str, tuple[str, ...]] = {
     "yaw": ("yaw_rad",),
@@ -31,12 +34,12 @@ STRESSES: dict[str, tuple[str, ...]] = {
 }
 """Stress -> what of :data:`~vla_bt.sim.scenes.HARD` it takes over; the last two act outside the scene."""
 
-Push = tuple[float, float, float, float, float]
-"""Time, force_x, force_y, torque, duration of a push from outside [s, N, N, N m, s]."""
-
 STRESSED_LATENCY_S = 0.15
 FIRST_TRAINING_SEED = 900_000
 """Scene seeds from here on are for training and validation (``vla_bt.train.settings``)."""
+
+_BLANKS = ("side", "other", "boxes", "goal")
+_OTHER = {"left": "right", "right": "left"}
 
 
 @dataclass(frozen=True)
@@ -44,92 +47,47 @@ class Scenario:
     """One file. Lists left empty mean everything there is."""
 
     about: str = setting("", "one line on what it asks")
-    scenes: list[str] = setting([], "scenes; empty: all eight")
-    distances: list[str] = setting([], "close, medium, far; empty: all")
-    positions: list[str] = setting([], "left, center, right; empty: all")
-    patterns: list[str] = setting([], "core, variant; empty: both")
+    scenes: list[str] = setting([], "scenes; empty: all eight", choices=SCENE_NAMES)
+    distances: list[str] = setting([], "close, medium, far; empty: all", choices=tuple(DISTANCES))
+    positions: list[str] = setting([], "left, center, right; empty: all", choices=tuple(POSITIONS))
+    patterns: list[str] = setting([], "core, variant; empty: both", choices=PATTERNS)
     every_combination: bool = setting(False, "each seed runs every combination; else each seed draws one")
-    stresses: list[str] = setting([], "stresses that act together")
+    stresses: list[str] = setting([], "stresses that act together", choices=tuple(STRESSES))
     one_by_one: bool = setting(False, "each stress acts alone, in runs of its own")
-    goals: list[str] = setting([], "sentences with {side} and {boxes}; empty: the scene's own")
+    goals: list[str] = setting([], "sentences with {side}, {other} and {boxes}; empty: the scene's own")
     both_sides: bool = setting(False, "each world is driven twice: as the scene says, and told the other side")
     cup: bool = setting(True, "there is a cup")
-    expect: str = setting("reached", "what counts", choices=("reached", "no_claim", "stands"))
+    targets: list[str] = setting(["cup"], "at which of them a claim of arrival is true", choices=TARGETS)
+    expect: str = setting("reached", "what counts", choices=EXPECTATIONS)
     policy_latency_s: float = setting(0.1, "from frame to proposal [s]", 0.0, 2.0)
     time_limit_s: float = setting(45.0, "simulated time of a run [s]", 1.0, 600.0)
     seeds: str = setting("0:2", "seeds first:end when none are given")
     required_share: float = setting(0.0, "share of successes below which the exit code is 1", 0.0, 1.0)
+    ranges: tuple[Range, ...] = ()
+    start: tuple[float, ...] = ()
+    boxes: tuple[Extra, ...] = ()
+    script: tuple[Event, ...] = ()
+    faults: tuple[Event, ...] = ()
+    counts: Counts = NO_COUNTS
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run, complete in itself; see :class:`Scenario` for what the fields mean.
-
-    ``side`` is the side told, empty for none; ``cell`` names the part of the scenario it belongs to.
-    """
-
-    scenario: str
-    cell: str
-    policy: str
-    scene: str
-    distance: str
-    position: str
-    pattern: str
-    seed: int
-    stresses: tuple[str, ...]
-    goal: str
-    side: str
-    cup: bool
-    expect: str
-    policy_latency_s: float
-    time_limit_s: float
-
-    def to_json(self) -> str:
-        """Return one line that :meth:`from_json` reads."""
-        return json.dumps(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON would give them back."""
-        return dataclasses.asdict(self) | {"stresses": list(self.stresses)}
-
-    @classmethod
-    def from_json(cls, text: str) -> Job:
-        """Read a job.
-
-        Raises
-        ------
-        SettingsError
-            When it isn't one.
-        """
-        try:
-            values = json.loads(text)
-            return cls(**{**values, "stresses": tuple(values["stresses"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise SettingsError(f"not a job: {error}") from None
-
-    def make_scene(self) -> Scene:
-        """Draw its scene; without a cup it stands behind the wall."""
-        scene = make_scene(self.scene, self.distance, self.position, self.pattern, self.seed, variation_of(self.stresses))
-        if not self.cup:
-            scene = dataclasses.replace(scene, cup=dataclasses.replace(scene.cup, x=scene.room.x_max + 3.0))
-        return scene
-
-    def pushes(self) -> list[Push]:
-        """Draw its pushes."""
-        if "pushes" not in self.stresses:
-            return []
-        rng = np.random.default_rng([self.seed, 251])
-        pushes = []
-        for at in np.sort(rng.uniform(1.0, 10.0, 3)):
-            force_x, force_y, torque = (float(value) for value in rng.normal(0.0, (70.0, 70.0, 3.0)))
-            pushes.append((float(at), force_x, force_y, torque, float(rng.uniform(0.1, 0.4))))
-        return pushes
+_FIELDS = {item.name: item for item in dataclasses.fields(Scenario)}
 
 
 def variation_of(stresses: tuple[str, ...]) -> Variation:
     """Return nominal conditions with the given stresses at full range."""
     names = [name for stress in stresses for name in STRESSES[stress]]
     return dataclasses.replace(NOMINAL, **{name: getattr(HARD, name) for name in names})
+
+
+def pushes_of(seed: int) -> tuple[Event, ...]:
+    """Draw the three pushes of the stress ``pushes``."""
+    rng = np.random.default_rng([seed, 251])
+    pushes = []
+    for at in np.sort(rng.uniform(1.0, 10.0, 3)):
+        force_x, force_y, torque = (float(value) for value in rng.normal(0.0, (70.0, 70.0, 3.0)))
+        pushes.append(Event(float(at), "push", (force_x, force_y, torque), float(rng.uniform(0.1, 0.4))))
+    return tuple(pushes)
 
 
 def scenario_names() -> list[str]:
@@ -150,19 +108,88 @@ def load_scenario(name: str) -> tuple[str, Scenario]:
         if name not in scenario_names():
             raise SettingsError(f"unknown scenario '{name}'; known: {', '.join(scenario_names())}, or a .yaml file")
         path = config_path(f"scenarios/{name}.yaml")
-    scenario = build(Scenario, read_yaml(path), str(path))
-    known = {"scenes": SCENE_NAMES, "distances": tuple(DISTANCES), "positions": tuple(POSITIONS), "patterns": PATTERNS}
-    for what, words in (known | {"stresses": tuple(STRESSES)}).items():
-        for word in getattr(scenario, what):
-            if word not in words:
-                raise SettingsError(f"{path}: {what}: unknown '{word}'; known: {', '.join(words)}")
-    for goal in scenario.goals:
-        try:
-            goal.format(side="left", boxes="the box")
-        except (KeyError, IndexError, ValueError):
-            raise SettingsError(f"{path}: goals: '{goal}': only {{side}} and {{boxes}} can be filled in") from None
-    parse_seeds(scenario.seeds, str(path))
-    return path.stem, scenario
+    return path.stem, _scenario(read_marked(path))
+
+
+def _scenario(content: Marked) -> Scenario:
+    values: dict[str, Any] = {}
+    marks = dict(content.items("a scenario"))
+    for name, entry in marks.items():
+        if name not in _FIELDS:
+            raise entry.error(f"unknown setting '{name}'; known: {', '.join(_FIELDS)}")
+        values[name] = _PARTS[name](entry) if name in _PARTS else check(_FIELDS[name], entry.plain(), entry.where)
+    scenario = Scenario(**values)
+    for entry in marks["goals"].entries("goals") if "goals" in marks else []:
+        _check_sentence(entry.value, entry, _BLANKS[:3])
+    for index, event in enumerate(scenario.script):
+        if event.do == "goal":
+            _check_sentence(str(event.value), marks["script"].entries("script")[index], _BLANKS)
+    if "seeds" in marks:
+        parse_seeds(scenario.seeds, marks["seeds"].where)
+    return scenario
+
+
+def _check_sentence(sentence: str, at: Marked, blanks: tuple[str, ...]) -> None:
+    try:
+        found = [name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None]
+    except ValueError:
+        found = ["{"]
+    if any(name not in blanks for name in found):
+        raise at.error(f"goal '{sentence}': only {', '.join(f'{{{blank}}}' for blank in blanks)} can be filled in")
+
+
+def _ranges(entry: Marked) -> tuple[Range, ...]:
+    ranges = []
+    for name, span in entry.items("ranges"):
+        if name not in RANGES:
+            raise span.error(f"ranges: unknown '{name}'; known: {', '.join(RANGES)}")
+        low, high = span.numbers(f"ranges: {name}", 2, 1000.0)
+        if low > high:
+            raise span.error(f"ranges: {name} is [{low:g}, {high:g}]; expected [low, high]")
+        ranges.append((name, low, high))
+    return tuple(ranges)
+
+
+def _boxes(entry: Marked) -> tuple[Extra, ...]:
+    boxes = []
+    for box in entry.entries("boxes"):
+        x, y, half_x, half_y, half_z, yaw = box.numbers("a box", 6, 10.0)
+        if min(half_x, half_y, half_z) < 0.02:
+            raise box.error("a box's half sizes (the third to fifth number) are at least 0.02 m")
+        boxes.append((x, y, half_x, half_y, half_z, yaw))
+    if len(boxes) > 6:
+        raise entry.error(f"{len(boxes)} boxes more; at most 6")
+    return tuple(boxes)
+
+
+def _counts(entry: Marked) -> Counts:
+    values: dict[str, Any] = {}
+    for name, value in entry.items("counts"):
+        what = f"counts: {name}"
+        if name == "side":
+            if not isinstance(value.value, bool):
+                raise value.error(f"{what} is {value.plain()!r}; expected true or false")
+            values[name] = value.value
+        elif name == "goal_ends":
+            values[name] = tuple(end.word(what, GOAL_STATES) for end in value.entries(what))
+        elif name == "motions":
+            values[name] = tuple(motion.numbers(what, 3, 100.0) for motion in value.entries(what))
+        elif name in {item.name for item in dataclasses.fields(Counts)}:
+            values[name] = value.number(what, 0.0, 1000.0)
+        else:
+            known = ", ".join(item.name for item in dataclasses.fields(Counts))
+            raise value.error(f"counts: unknown '{name}'; known: {known}")
+    return Counts(**values)
+
+
+_PARTS = {
+    "ranges": _ranges,
+    "start": lambda entry: entry.numbers("start (x, y, yaw)", 3, 10.0),
+    "boxes": _boxes,
+    "script": lambda entry: read_events(entry, "script", PEOPLE),
+    "faults": lambda entry: read_events(entry, "faults", FAULTS),
+    "counts": _counts,
+}
 
 
 def parse_seeds(text: str, where: str) -> range:
@@ -179,17 +206,26 @@ def parse_seeds(text: str, where: str) -> range:
     return seeds
 
 
-def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range) -> Iterator[Job]:
-    """Yield all runs of a scenario in a fixed order."""
+def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tuple[int, ...] = ()) -> Iterator[Job]:
+    """Yield all runs of a scenario in a fixed order.
+
+    Parameters
+    ----------
+    camera : tuple of (width, height) or empty
+        Size of the frames [px]; empty for the one the policy asks for.
+    """
     for seed in seeds:
         for kind, distance, position, pattern in _combinations(scenario, seed):
             own = kind.rsplit("_", 1)[1]
             sides = (own, _OTHER[own]) if scenario.both_sides else (own,)
             boxes = "the boxes" if kind.startswith("2box") else "the box"
             goals = scenario.goals or [f"go around {boxes} on the {{side}} to the cup"]
-            for stresses in [(stress,) for stress in scenario.stresses] if scenario.one_by_one else [tuple(scenario.stresses)]:
+            alone = scenario.one_by_one and scenario.stresses
+            for stresses in [(stress,) for stress in scenario.stresses] if alone else [tuple(scenario.stresses)]:
                 for goal, side in ((goal, side) for goal in goals for side in sides):
-                    late = "latency" in stresses
+                    told = {"side": side, "other": _OTHER[side], "boxes": boxes}
+                    events = _events(scenario, stresses, seed, told | {"goal": goal.format(**told)})
+                    last = next((str(event.value) for event in reversed(events) if event.do == "goal"), "")
                     yield Job(
                         scenario=name,
                         cell=_cell(scenario, kind, goal, stresses, side),
@@ -199,17 +235,50 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range) -> Iterato
                         position=position,
                         pattern=pattern,
                         seed=seed,
+                        goal=last,
+                        events=events,
+                        ranges=_all_ranges(scenario, stresses),
                         stresses=stresses,
-                        goal=goal.format(side=side, boxes=boxes),
-                        side=side if "{side}" in goal else "",
+                        start=scenario.start,
+                        boxes=scenario.boxes,
                         cup=scenario.cup,
+                        side=told_side(last),
                         expect=scenario.expect,
-                        policy_latency_s=STRESSED_LATENCY_S if late else scenario.policy_latency_s,
+                        targets=tuple(scenario.targets),
+                        counts=scenario.counts,
+                        camera=camera,
+                        policy_latency_s=STRESSED_LATENCY_S if "latency" in stresses else scenario.policy_latency_s,
                         time_limit_s=scenario.time_limit_s,
                     )
 
 
-_OTHER = {"left": "right", "right": "left"}
+def told_side(goal: str) -> str:
+    """Return the one side a sentence tells, empty for none or both."""
+    words = goal.lower().replace(",", " ").replace(".", " ").split()
+    told = [side for side in ("left", "right") if side in words]
+    return told[0] if len(told) == 1 else ""
+
+
+def _events(scenario: Scenario, stresses: tuple[str, ...], seed: int, told: dict[str, str]) -> tuple[Event, ...]:
+    """Return everything that happens, in order; a script without a goal is given one at the beginning."""
+    script = list(scenario.script)
+    begun = [event for event in script if event.do == "mode" and event.at_s == 0.0]
+    if not begun:
+        script.insert(0, Event(0.0, "mode", "vla"))
+    if not any(event.do == "goal" for event in script):
+        script.append(Event(0.0, "goal", "{goal}"))
+    filled = [
+        dataclasses.replace(event, value=str(event.value).format(**told)) if event.do == "goal" else event for event in script
+    ]
+    pushes = pushes_of(seed) if "pushes" in stresses else ()
+    return tuple(sorted((*filled, *scenario.faults, *pushes), key=lambda event: event.at_s))
+
+
+def _all_ranges(scenario: Scenario, stresses: tuple[str, ...]) -> tuple[Range, ...]:
+    stressed = {name: getattr(HARD, name) for stress in stresses for name in STRESSES[stress]}
+    spans = {name: (span.low, span.high) for name, span in stressed.items()}
+    spans |= {name: (low, high) for name, low, high in scenario.ranges}
+    return tuple((name, *span) for name, span in spans.items())
 
 
 def _combinations(scenario: Scenario, seed: int) -> list[tuple[str, str, str, str]]:
@@ -226,32 +295,8 @@ def _combinations(scenario: Scenario, seed: int) -> list[tuple[str, str, str, st
 
 
 def _cell(scenario: Scenario, kind: str, goal: str, stresses: tuple[str, ...], side: str) -> str:
-    if scenario.one_by_one:
+    if scenario.one_by_one and stresses:
         return stresses[0]
     if scenario.both_sides:
         return f"told {side}"
-    return goal.replace("{", "").replace("}", "") if scenario.goals else kind
-
-
-def outcome_of(job: Job, result: dict[str, Any]) -> tuple[bool, str]:
-    """Judge a run by the truth: success, and in a word what failed.
-
-    Parameters
-    ----------
-    result : dict
-        ``result`` of :func:`vla_bt.app.drive.drive`.
-    """
-    claimed = result["goal_state"] == "reached"
-    if job.expect == "stands":
-        return (False, "moved") if result["path_length_m"] > 0.05 or claimed else (True, "")
-    if result["contact"]:
-        return False, "contact"
-    if job.expect == "no_claim":
-        return (False, "false reached") if claimed else (True, "")
-    if claimed and not result["reached_cup"]:
-        return False, "false reached"
-    if not claimed:
-        return False, "not claimed" if result["cup_distance_m"] <= 0.4 else result["goal_state"].replace("active", "out of time")
-    if job.side and any(side != job.side for side in result["sides_passed"]):
-        return False, "wrong side"
-    return True, ""
+    return goal.replace("{", "").replace("}", "") if len(scenario.goals) > 1 else kind

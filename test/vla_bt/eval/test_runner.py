@@ -9,9 +9,11 @@ import pytest
 
 from vla_bt.cli.main import main
 from vla_bt.eval import runner
-from vla_bt.eval.report import in_words, report, summarise
-from vla_bt.eval.runner import run_job, run_jobs
-from vla_bt.eval.scenario import Job, jobs_of, load_scenario
+from vla_bt.eval.job import Job
+from vla_bt.eval.report import Part, in_words, report, summarise
+from vla_bt.eval.run import run_job
+from vla_bt.eval.runner import RUNS, run_jobs
+from vla_bt.eval.scenario import jobs_of, load_scenario
 
 pytestmark = pytest.mark.sim
 
@@ -34,8 +36,9 @@ def test_a_run_is_repeated_bit_for_bit_from_its_json() -> None:
 
 
 def test_pushes_move_the_robot() -> None:
-    pushed = replace(job(), stresses=("pushes",))
-    calm = replace(job(), stresses=())
+    pushed = replace(job(), time_limit_s=6.0)
+    calm = replace(pushed, events=tuple(event for event in pushed.events if event.do != "push"))
+    assert len(calm.events) == len(pushed.events) - 3
     assert run_job(pushed)["result"]["digest"] != run_job(calm)["result"]["digest"]
 
 
@@ -61,19 +64,20 @@ def test_a_crash_is_a_result_and_the_rest_still_runs(monkeypatch: pytest.MonkeyP
         return real(one)
 
     monkeypatch.setattr(runner, "run_job", crash)
-    path = tmp_path / "runs.jsonl"
-    outcomes = run_jobs([bad, good], 1, path, nothing)
+    path = tmp_path / RUNS
+    outcomes = run_jobs([bad, good], 1, tmp_path, nothing)
     assert [outcome["failure"] for outcome in outcomes] == ["crashed", ""]
     assert outcomes[0]["error"] == "RuntimeError: the sky fell"
-    whole = report("mine", "expert", outcomes, 0.9)
+    name, scenario = load_scenario("hard")
+    whole = report(Part(name, name, scenario, "expert", range(10001, 10002), (), outcomes))
     assert not whole["passed"]
     assert "crashed" in in_words(whole)
     # Called again it runs nothing; after a line cut short it runs that one alone.
     monkeypatch.setattr(runner, "run_job", None)
-    assert run_jobs([bad, good], 1, path, nothing) == outcomes
+    assert run_jobs([bad, good], 1, tmp_path, nothing) == outcomes
     path.write_text(path.read_text()[:-20])
     monkeypatch.setattr(runner, "run_job", real)
-    again = run_jobs([bad, good], 1, path, nothing)
+    again = run_jobs([bad, good], 1, tmp_path, nothing)
     assert again[0] == outcomes[0]
     assert again[1]["result"] == outcomes[1]["result"]
 
@@ -86,7 +90,7 @@ def test_parallel_runs_give_the_same_results_in_the_same_order() -> None:
 
 
 def test_counts_and_intervals() -> None:
-    result = {"false_reached": False, "time_s": 9.0, "path_length_m": 3.0}
+    result = {"false_reached": False, "time_s": 9.0, "path_length_m": 3.0, "contact": ""}
     good = {"ok": True, "failure": "", "result": result}
     bad = {"ok": False, "failure": "false reached", "result": result | {"false_reached": True}}
     row = summarise([good] * 9 + [bad])
@@ -98,7 +102,7 @@ def test_counts_and_intervals() -> None:
 def test_the_verb_exits_by_the_required_share_and_repeats_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("scenes: [1box_vert_left]\nexpect: stands\ntime_limit_s: 3.0\nrequired_share: 1.0\nseeds: '0:1'\n")
-    assert main(["eval", str(path), "--policy", "expert", "--json"]) == 1
+    assert main(["eval", str(path), "--policy", "expert", "--json", "--out", str(tmp_path / "out")]) == 1
     entry = json.loads(capsys.readouterr().out)["result"][0]
     assert entry["all"]["failures"] == {"moved": 1}
     assert main(["eval", "--job", json.dumps(entry["failed"][0]["job"])]) == 1

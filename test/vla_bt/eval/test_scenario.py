@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vla_bt.eval.job import Counts, Job
+from vla_bt.eval.judge import outcome_of
 from vla_bt.eval.scenario import (
     FIRST_TRAINING_SEED,
-    Job,
     Scenario,
     jobs_of,
     load_scenario,
-    outcome_of,
     parse_seeds,
+    pushes_of,
     scenario_names,
     variation_of,
 )
@@ -69,11 +71,11 @@ def test_hard_has_every_stress_and_stress_has_each_alone() -> None:
     assert hard.make_scene().camera.noise > 0.0
     assert variation_of(hard.stresses) == HARD
     assert hard.policy_latency_s == 0.15
-    assert hard.pushes() == hard.pushes() != []
+    assert [event for event in hard.events if event.do == "push"] == list(pushes_of(hard.seed)) != []
     alone = {job.cell: job for job in jobs("stress", "0:1")}
     assert variation_of(alone["dim"].stresses).brightness == HARD.brightness
     assert variation_of(alone["dim"].stresses).noise == NOMINAL.noise
-    assert alone["dim"].pushes() == []
+    assert [event.do for event in alone["dim"].events] == ["mode", "goal"]
     assert variation_of(alone["latency"].stresses) == NOMINAL
 
 
@@ -84,25 +86,71 @@ def test_tests_never_use_seeds_of_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "line", "complaint"),
     [
-        ("scenes: [3box_vert_left]\n", "scenes: unknown '3box_vert_left'; known: 1box_vert_left"),
-        ("stresses: [rain]\n", "stresses: unknown 'rain'; known: yaw"),
-        ("goals: ['go {where}']\n", "only {side} and {boxes}"),
-        ("seeds: '5'\n", "expected first:end such as 0:20"),
-        ("seeds: '5:5'\n", "0 <= first < end"),
-        ("expect: luck\n", "expected one of reached, no_claim, stands"),
-        ("time_limit: 5\n", "unknown setting 'time_limit'"),
+        ("scenes: [3box_vert_left]\n", 1, "scenes: unknown scene '3box_vert_left'; known: 1box_vert_left"),
+        ("about: x\nstresses: [rain]\n", 2, "stresses: unknown stress 'rain'; known: yaw"),
+        ("goals:\n  - go to the cup\n  - go {where}\n", 3, "only {side}, {other}, {boxes} can be filled in"),
+        ("goals: ['go {']\n", 1, "can be filled in"),
+        ("seeds: '5'\n", 1, "expected first:end such as 0:20"),
+        ("\n\nseeds: '5:5'\n", 3, "0 <= first < end"),
+        ("expect: luck\n", 1, "expected one of reached, no_claim, safe, stands"),
+        ("about: x\ntime_limit: 5\n", 2, "unknown setting 'time_limit'"),
+        ("cup: true\ncup: false\n", 2, "cup is given twice"),
+        ("a: [\n", 2, "not valid YAML"),
+        ("about: !!python/object:os.system x\n", 1, "not valid YAML"),
+        ("- a\n", 1, "expected a mapping"),
+        ("ranges: {rain: [0, 1]}\n", 1, "ranges: unknown 'rain'; known: yaw_rad"),
+        ("ranges:\n  yaw_rad: [1, 0]\n", 2, "expected [low, high]"),
+        ("start: [0, 0]\n", 1, "expected 3 numbers"),
+        ("boxes:\n  - [1, 0, 0, 0.2, 0.2, 0]\n", 2, "half sizes"),
+        ("script:\n  - {mode: vla}\n", 2, "at_s is missing"),
+        ("script:\n  - {at_s: 1, mode: fly}\n", 2, "expected one of manual, vla, hybrid"),
+        ("script:\n  - {at_s: 1, goal: go to the cup, mode: vla}\n", 2, "exactly one of"),
+        ("script:\n  - {at_s: 1, teleop: [0.1, 0, 0]}\n", 2, "for_s is missing: how long does 'teleop' last?"),
+        ("script:\n  - {at_s: 2, mode: vla}\n  - {at_s: 1, mode: vla}\n", 3, "expected the order of time"),
+        ("script:\n  - {at_s: 2, goal: 'go {there}'}\n", 2, "can be filled in"),
+        ("faults:\n  - {at_s: 1, camera: blind}\n", 2, "expected one of lost, frozen"),
+        ("faults:\n  - {at_s: 1, goal: go to the cup}\n", 2, "unknown 'goal'; known: at_s, for_s, emergency_stop"),
+        ("counts:\n  luck: 1\n", 2, "counts: unknown 'luck'; known: side"),
+        ("counts:\n  goal_ends: [won]\n", 2, "expected one of reached"),
     ],
 )
-def test_a_mistake_in_a_file_is_one_line_that_names_it(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_mistake_in_a_file_is_one_line_that_names_its_line(tmp_path: Path, text: str, line: int, complaint: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load_scenario(str(path))
-    assert str(path) in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "nonsense", '{"scenario": 1}', "[" * 2000],
+)
+def test_what_is_no_job_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(SettingsError, match="not a job") as caught:
+        Job.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "0"),
+        ("seed", -1),
+        ("scene", "attic"),
+        ("events", [{"do": "fly", "value": 1, "at_s": 0}]),
+        ("camera", [1]),
+        ("x", 1),
+    ],
+)
+def test_a_job_with_a_strange_value_is_refused(name: str, value: Any) -> None:
+    values = jobs("document", "0:1")[0].to_dict()
+    with pytest.raises(SettingsError, match="not a job"):
+        Job.from_json(json.dumps(values | {name: value}))
 
 
 def test_an_unknown_scenario_lists_the_known_ones() -> None:
@@ -110,9 +158,18 @@ def test_an_unknown_scenario_lists_the_known_ones() -> None:
         load_scenario("easy")
 
 
+ARRIVAL = {"goal": 1, "step": 0, "evidence": "policy stop signal", "true": True}
+
+
 def result(**changes: Any) -> dict[str, Any]:
     good = {"goal_state": "reached", "contact": "", "reached_cup": True, "cup_distance_m": 0.33, "sides_passed": ["left"]}
-    return good | {"path_length_m": 3.0} | changes
+    good |= {"false_reached": False, "claims": [ARRIVAL], "goals": [{"end": "reached"}], "path_ratio": 1.1, "time_s": 9.0}
+    return good | {"path_length_m": 3.0, "stops": 0, "interventions": 0, "obeyed": None, "smoothness": 0.1} | changes
+
+
+UNCLAIMED = {"goal_state": "active", "claims": [], "goals": [{"end": "active"}]}
+FALSE = {"false_reached": True, "claims": [ARRIVAL | {"true": False}], "reached_cup": False, "cup_distance_m": 0.6}
+MOTION = {"goal": 1, "step": 0, "evidence": "odometry", "true": True}
 
 
 @pytest.mark.parametrize(
@@ -120,18 +177,48 @@ def result(**changes: Any) -> dict[str, Any]:
     [
         ("reached", {}, (True, "")),
         ("reached", {"contact": "robot and cup at 3.00 s"}, (False, "contact")),
-        ("reached", {"reached_cup": False, "cup_distance_m": 0.6}, (False, "false reached")),
-        ("reached", {"goal_state": "active"}, (False, "not claimed")),
-        ("reached", {"goal_state": "active", "cup_distance_m": 2.0}, (False, "out of time")),
+        ("reached", FALSE, (False, "false reached")),
+        ("reached", {"reached_cup": False}, (False, "false reached")),  # stood there and drifted away
+        ("reached", UNCLAIMED, (False, "not claimed")),
+        ("reached", UNCLAIMED | {"cup_distance_m": 2.0}, (False, "out of time")),
         ("reached", {"sides_passed": ["right"]}, (False, "wrong side")),
         ("reached", {"sides_passed": [""]}, (False, "wrong side")),
+        ("reached", {"claims": [MOTION], "reached_cup": False, "sides_passed": [""]}, (True, "")),
+        ("reached", {"claims": [MOTION | {"true": False}]}, (False, "not as measured")),
         ("no_claim", {}, (False, "false reached")),
-        ("no_claim", {"goal_state": "active"}, (True, "")),
-        ("stands", {"goal_state": "rejected", "path_length_m": 0.0}, (True, "")),
-        ("stands", {"goal_state": "active"}, (False, "moved")),
+        ("no_claim", UNCLAIMED, (True, "")),
+        ("safe", {}, (True, "")),
+        ("safe", UNCLAIMED, (True, "")),
+        ("safe", FALSE, (False, "false reached")),
+        ("stands", UNCLAIMED | {"goal_state": "rejected", "path_length_m": 0.0}, (True, "")),
+        ("stands", UNCLAIMED, (False, "moved")),
     ],
 )
 def test_the_truth_judges(expect: str, changes: dict[str, Any], verdict: tuple[bool, str]) -> None:
     scenario = Scenario(expect=expect)
     job = next(job for job in jobs_of("a", scenario, "expert", range(50)) if job.side == "left")
     assert outcome_of(job, result(**changes)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "failure"),
+    [
+        (Counts(path_ratio=1.0), {}, "long way"),
+        (Counts(path_ratio=1.2), {}, ""),
+        (Counts(time_s=8.0), {}, "slow"),
+        (Counts(stops=0), {"stops": 1}, "too many stops"),
+        (Counts(interventions=1), {"interventions": 2}, "too many interventions"),
+        (Counts(roughness=0.05), {}, "rough"),
+        (Counts(obeyed=0.9), {"obeyed": 0.8}, "person not obeyed"),
+        (Counts(obeyed=0.9), {"obeyed": None}, "person not obeyed"),
+        (Counts(goal_ends=("preempted", "reached")), {}, "goals ended otherwise"),
+        (Counts(goal_ends=("reached",)), {}, ""),
+        (Counts(motions=((0.5, 0.0, 0.0),)), {}, "motions missing"),
+        (Counts(motions=((0.5, 0.0, 0.0),)), {"claims": [MOTION]}, ""),
+        (Counts(side=False), {"sides_passed": ["right"]}, ""),
+    ],
+)
+def test_what_else_is_asked_for_counts(counts: Counts, changes: dict[str, Any], failure: str) -> None:
+    scenario = Scenario(counts=counts)
+    job = next(job for job in jobs_of("a", scenario, "expert", range(50)) if job.side == "left")
+    assert outcome_of(job, result(**changes)) == (not failure, failure)

@@ -1,0 +1,235 @@
+"""One run of an evaluation, complete in itself.
+
+Promises: a :class:`Job` says all that its ``result`` depends on besides the code and the policy's weights, survives JSON, and so
+can be run again, or by another engine, from one line alone. What is not a job is refused with one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from vla_bt.eval.script import Event
+from vla_bt.settings import SettingsError
+from vla_bt.sim.scenes import (
+    DISTANCES,
+    NOMINAL,
+    PATTERNS,
+    POSITIONS,
+    SCENE_NAMES,
+    Box,
+    Pose,
+    Scene,
+    Span,
+    Variation,
+    make_scene,
+)
+
+EXPECTATIONS = ("reached", "no_claim", "safe", "stands")
+TARGETS = ("cup", "box")
+GOAL_STATES = ("reached", "rejected", "preempted", "expired", "failed", "accepted", "active")
+RANGES = tuple(item.name for item in dataclasses.fields(Variation))
+Range = tuple[str, float, float]
+Extra = tuple[float, float, float, float, float, float]
+"""A box more, relative to the first: x, y [m], half sizes x, y, z [m], turn [rad]."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run has to keep beside what it is expected to come to; -1 and empty ask for nothing.
+
+    Attributes
+    ----------
+    side : bool
+        Every box is passed on the told side.
+    path_ratio : float
+        Driven way over the expert's planned one, at most.
+    time_s, stops, interventions, roughness : float
+        At most; see :func:`vla_bt.eval.judge.judge`.
+    obeyed : float
+        Share of the time a person pressed keys in which the person drove, at least.
+    goal_ends : tuple of str
+        What became of the goals, in the order of telling.
+    motions : tuple of (x, y, turn)
+        What each measured motion came to in truth, in the robot's own frame at its beginning [m, m, rad].
+    """
+
+    side: bool = True
+    path_ratio: float = -1.0
+    time_s: float = -1.0
+    stops: float = -1.0
+    interventions: float = -1.0
+    roughness: float = -1.0
+    obeyed: float = -1.0
+    goal_ends: tuple[str, ...] = ()
+    motions: tuple[tuple[float, ...], ...] = ()
+
+
+NO_COUNTS = Counts()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes
+    ----------
+    scenario, cell : str
+        Where it belongs in a report.
+    policy : str
+        A name that :func:`vla_bt.policy.factory.make_policy` knows, or ``untrained``.
+    scene, distance, position, pattern, seed
+        Arguments of :func:`vla_bt.sim.scenes.make_scene`.
+    ranges : tuple of (name, low, high)
+        What differs from the nominal variation.
+    stresses : tuple of str
+        Their names, for people: what they do is in ``ranges``, ``events`` and ``policy_latency_s``.
+    start : tuple of (x, y, yaw) or empty
+        Where the robot starts [m, m, rad], instead of where the seed says.
+    boxes : tuple of Extra
+        Boxes more than the scene has.
+    cup : bool
+        There is a cup.
+    goal : str
+        The sentence that counts: the last one told.
+    side : str
+        The side it tells, empty for none.
+    events : tuple of Event
+        Everything that is done and goes wrong, the goals included.
+    expect : str
+        One of :data:`EXPECTATIONS`.
+    targets : tuple of str
+        At which of :data:`TARGETS` a claim of arrival is true.
+    counts : Counts
+        What else has to hold.
+    camera : tuple of (width, height) or empty
+        Size of the frames [px] when it is not the one the policy asks for.
+    policy_latency_s : float
+        From a frame to the policy's answer [s].
+    time_limit_s : float
+        Simulated time of the run, at most [s].
+    """
+
+    scenario: str
+    cell: str
+    policy: str
+    scene: str
+    distance: str
+    position: str
+    pattern: str
+    seed: int
+    goal: str
+    events: tuple[Event, ...]
+    ranges: tuple[Range, ...] = ()
+    stresses: tuple[str, ...] = ()
+    start: tuple[float, ...] = ()
+    boxes: tuple[Extra, ...] = ()
+    cup: bool = True
+    side: str = ""
+    expect: str = "reached"
+    targets: tuple[str, ...] = ("cup",)
+    counts: Counts = NO_COUNTS
+    camera: tuple[int, ...] = ()
+    policy_latency_s: float = 0.1
+    time_limit_s: float = 45.0
+
+    @property
+    def id(self) -> str:
+        """A short name: equal for equal jobs only."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as JSON would give them back; what is as usual is left out."""
+        values: dict[str, Any] = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.default is not dataclasses.MISSING and value == item.default:
+                continue
+            if item.name == "events":
+                value = [event.to_dict() for event in value]
+            elif item.name == "counts":
+                value = {key: entry for key, entry in dataclasses.asdict(value).items() if entry != getattr(NO_COUNTS, key)}
+            values[item.name] = _lists(value)
+        return values
+
+    def to_json(self) -> str:
+        """Return one line that :meth:`from_json` reads."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read a job.
+
+        Raises
+        ------
+        SettingsError
+            When it isn't one.
+        """
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict):
+                raise TypeError("expected an object")
+            values = {name: _tuples(value) for name, value in values.items() if name not in ("events", "counts")} | {
+                "events": tuple(Event.from_dict(event) for event in values["events"]),
+                "counts": Counts(**{name: _tuples(value) for name, value in values.get("counts", {}).items()}),
+            }
+            job = cls(**values)
+            job._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise SettingsError(f"not a job: {' '.join(str(error).split())[:200]}") from None
+        return job
+
+    def _check(self) -> None:
+        kinds: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+        for item in dataclasses.fields(self):
+            value, kind = getattr(self, item.name), kinds.get(str(item.type), tuple)
+            if item.name != "counts" and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+                raise ValueError(f"{item.name} is {value!r}; expected {item.type}")
+        known = {"scene": SCENE_NAMES, "distance": tuple(DISTANCES), "position": tuple(POSITIONS), "pattern": PATTERNS}
+        for name, words in (known | {"expect": EXPECTATIONS}).items():
+            if getattr(self, name) not in words:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(words)}")
+        if self.camera and not (
+            len(self.camera) == 2 and all(isinstance(side, int) and 0 < side <= 8192 for side in self.camera)
+        ):
+            raise ValueError(f"camera is {self.camera!r}; expected width and height")
+        if not 0.0 < self.time_limit_s <= 3600.0 or not 0.0 <= self.policy_latency_s <= 10.0:
+            raise ValueError("time_limit_s or policy_latency_s is out of range")
+        self.make_scene()
+
+    def make_scene(self) -> Scene:
+        """Draw its scene; without a cup that stands behind the wall."""
+        spans = {name: Span(low, high) for name, low, high in self.ranges}
+        variation = dataclasses.replace(NOMINAL, **spans)
+        scene = make_scene(self.scene, self.distance, self.position, self.pattern, self.seed, variation)
+        if self.start:
+            scene = dataclasses.replace(scene, start=Pose(*self.start))
+        if self.boxes:
+            first = scene.boxes[0]
+            more = tuple(
+                Box(first.x + x, first.y + y, half_x, half_y, half_z, yaw, first.texture_seed + index)
+                for index, (x, y, half_x, half_y, half_z, yaw) in enumerate(self.boxes, start=1)
+            )
+            scene = dataclasses.replace(scene, boxes=(*scene.boxes, *more))
+        if not self.cup:
+            scene = dataclasses.replace(scene, cup=dataclasses.replace(scene.cup, x=scene.room.x_max + 3.0))
+        return scene
+
+    @property
+    def last_event_s(self) -> float:
+        """When the last event ends [s]; an endless one counts by its beginning."""
+        return max((event.at_s + (0.0 if math.isinf(event.for_s) else event.for_s) for event in self.events), default=0.0)
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(entry) for key, entry in value.items()}
+    return [_lists(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
