@@ -24,18 +24,21 @@ class TakeRequests(Leaf):
     tree, its time-out, a failed motion. So neither a reset of the emergency stop nor a return from mode manual moves the robot.
     """
 
-    READS = ("snapshot", "gate", "outcome")
-    WRITES = ("mode", "goal", "goal_expired", "goal_events", "recording_wanted")
+    READS = ("snapshot", "gate", "outcome", "memory")
+    WRITES = ("mode", "goal", "goal_expired", "goal_events", "recording")
 
     def setup(self, **kwargs: Any) -> None:
         """Start in the configured mode with an empty ledger."""
         super().setup(**kwargs)
         self._mode = Mode(self.settings.initial_mode)
         self._ledger = GoalLedger(self.settings.goal_timeout_s)
-        self._recording = self.settings.record_from_start
+        self._recordings = 1 if self.settings.record_from_start else 0
+        self._recording = bool(self._recordings)
+        self._occasion = 0
         self._expired = False
         self._published = False
         self._stops: int | None = None
+        self._manual_only = ""
         self._said: tuple[Mode, ActiveGoal | None, str] = (self._mode, None, "")
 
     def update(self) -> Status:
@@ -43,6 +46,11 @@ class TakeRequests(Leaf):
         snapshot: Snapshot = self.read("snapshot")
         ledger, now_s = self._ledger, self.now_s
         self.feedback_message = ""
+        memory = self.read("memory")
+        self._manual_only = memory.manual_only if memory is not STALE else ""
+        if self._manual_only and self._mode is not Mode.MANUAL:
+            self._switch(Mode.MANUAL.value)
+            self.resources.robot.publish_mode(self._mode, self._manual_only)
         for text in snapshot.operator.mode_requests:
             self._switch(text)
         self._judge()
@@ -59,8 +67,6 @@ class TakeRequests(Leaf):
         else:
             self._stop_in_manual(standing=gate is not STALE and gate.applied.is_zero())
         self._expired |= ledger.expire_if_due(now_s)
-        for wanted in snapshot.operator.record_requests:
-            self._recording = wanted
         events = ledger.take_events()
         for event in events:
             self.resources.robot.publish_goal_status(event.to_json())
@@ -74,10 +80,24 @@ class TakeRequests(Leaf):
         self.write("mode", self._mode)
         self.write("goal", active)
         self.write("goal_expired", self._expired)
-        self.write("recording_wanted", self._recording)
+        self._decide_recording(active, snapshot.operator.record_requests)
         if not self.feedback_message:
             self.feedback_message = self._words(active)
         return Status.SUCCESS
+
+    def _decide_recording(self, active: ActiveGoal | None, requests: tuple[bool, ...]) -> None:
+        """Record by mode, by goal or by request: who spoke last counts. Another goal or request begins another recording."""
+        occasions = self.settings.record_during
+        occasion = -1 if self._mode.value in occasions else 0
+        if active is not None and "goal" in occasions:
+            occasion = active.id
+        if occasion != self._occasion:
+            self._occasion = occasion
+            requests = (bool(occasion), *requests)
+        for wanted in requests:
+            self._recording = wanted
+            self._recordings += wanted
+        self.write("recording", self._recordings if self._recording else 0)
 
     def _words(self, active: ActiveGoal | None) -> str:
         """Say mode and goal, put into words anew only when one has changed."""
@@ -96,6 +116,10 @@ class TakeRequests(Leaf):
             self.resources.robot.publish_mode(self._mode, self.feedback_message)
             return
         if mode is self._mode:
+            return
+        if self._manual_only and mode is not Mode.MANUAL:
+            self.feedback_message = f"mode stays manual: {self._manual_only}"
+            self.resources.robot.publish_mode(self._mode, self.feedback_message)
             return
         self._mode = mode
         self._expired = False

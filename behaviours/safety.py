@@ -9,6 +9,7 @@ from vla_bt.contract import STALE, Staleness
 from vla_bt.control import watch
 from vla_bt.control.causes import Verdict
 from vla_bt.control.obstacles import NOTHING, Blocked, blocked
+from vla_bt.memory.ladder import Level
 from vla_bt.policy.port import PolicyOutput, PolicyStatus
 from vla_bt.port import Contact, Scan, Snapshot
 from vla_bt.proposal import Proposal
@@ -43,7 +44,7 @@ class NameCauses(Leaf):
         active |= self._policy_causes()
         memory = self.read("memory")
         if memory is not STALE:
-            active |= watch.memory_causes(memory.available_mb, settings)
+            active |= watch.memory_causes(memory.level is Level.UNLOAD, memory.reading.available_mb, memory.stop)
         active |= watch.goal_causes(bool(self.read("goal_expired")), settings)
         active |= watch.tick_causes(self.read("lateness"), settings)
         around = self._blocked(snapshot)

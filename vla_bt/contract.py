@@ -82,7 +82,7 @@ _ROWS = (
         "m, rad, m/s",
         "odometry_timeout_s",
         "CopySnapshot",
-        ("ConsultPolicy", "CarryOutMotion", "AppendFrame"),
+        ("ConsultPolicy", "CarryOutMotion", "AppendFrame", "MemoryFine"),
     ),
     Key(
         "gate",
@@ -90,7 +90,7 @@ _ROWS = (
         "m/s",
         "gate_timeout_s",
         "CopySnapshot",
-        ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame"),
+        ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame", "MemoryFine"),
     ),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "TakeOver")),
     Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
@@ -122,9 +122,10 @@ _ROWS = (
     ),
     Key("goal_expired", "bool", "", "tick", "TakeRequests", ("NameCauses",)),
     Key("goal_events", "tuple of GoalEvent", "", "tick", "TakeRequests", ("RunLog",)),
-    Key("recording_wanted", "bool", "", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
+    Key("recording", "int: which one is asked for, 0 for none", "1", "kept", "TakeRequests", ("AppendFrame", "CloseEpisode")),
     # what the policy says
-    Key("policy_status", "PolicyStatus", "", "tick", "ConsultPolicy", ("NameCauses", "AppendFrame")),
+    Key("policy_frame", "int: sequence of the frame it was handed last", "1", "kept", "ConsultPolicy", ("AppendFrame",)),
+    Key("policy_status", "PolicyStatus", "", "tick", "ConsultPolicy", ("NameCauses", "AppendFrame", "MemoryFine")),
     Key(
         "policy_output",
         "PolicyOutput",
@@ -136,7 +137,14 @@ _ROWS = (
     # what holds the robot
     Key("verdict", "Verdict", "", "tick", "NameCauses", ("ProtectiveStop", "compose")),
     Key("around", "Blocked", "rad", "tick", "NameCauses", ("compose",)),
-    Key("memory", "MemoryReading", "MB", "kept", "MemoryFine", ("ClearCaches", "StopForMemory", "NameCauses")),
+    Key(
+        "memory",
+        "MemoryState",
+        "MB",
+        "kept",
+        "MemoryFine",
+        ("ClearCaches", "ShortenRecording", "DegradePolicy", "UnloadPolicy", "NameCauses", "TakeRequests"),
+    ),
     # what the drive branch proposes: the one stamped with this tick becomes the request
     Key("proposal_safety", "Proposal", "m/s", "tick", "ProtectiveStop", ("compose",)),
     Key("proposal_teleop", "Proposal", "m/s", "tick", "FollowTeleop", ("compose",)),

@@ -90,6 +90,17 @@ class TreeSettings:
     )
     frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
     record_from_start: bool = setting(False, "record without being asked")
+    record_during: list[str] = setting(
+        [],
+        "record by itself while one of these holds: a mode, or a goal being pursued",
+        choices=("manual", "vla", "hybrid", "goal"),
+    )
+    record_pictures: str = setting("raw", "how episodes keep pictures; jpeg is 10 to 20 times smaller", choices=("raw", "jpeg"))
+    record_scenario: str = setting("free", "what is being recorded: part of the files' names")
+    record_pattern: str = setting("", "its pattern in the collection plan; empty for none", choices=("", "core", "variant"))
+    record_distance: str = setting("", "its distance in the collection plan", choices=("", "close", "medium", "far"))
+    record_position: str = setting("", "its position in the collection plan", choices=("", "left", "center", "right"))
+    record_key_pattern: str = setting("", "keys of the guide being followed; empty without one")
     runs_directory: str = setting("runs", "where episodes and summaries go")
     run_log_directory: str = setting("", "where run logs go; empty: vla_bt/runs in the user's state directory (XDG)")
     run_log_mb: float = setting(1000.0, "room for all run logs, the oldest go first; 0: none are written [MB]", 0.0, 1e6)
@@ -179,7 +190,8 @@ def check(item: dataclasses.Field[Any], value: Any, where: str) -> Any:
     if choices and kind is list:
         strange = [entry for entry in value if entry not in choices]
         if strange:
-            noun = name.rpartition("_")[2].removesuffix("s")  # required_inputs: an input
+            words = name.rpartition("_")[2]  # required_inputs: an input
+            noun = words.removesuffix("es") if words.endswith("sses") else words.removesuffix("s")
             raise SettingsError(f"{where}: {name}: unknown {noun} {strange[0]!r}; known: {', '.join(choices)}")
     elif choices and value not in choices:
         raise SettingsError(f"{where}: {name} is {value!r}; expected one of {', '.join(choices)}")

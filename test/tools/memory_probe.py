@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from vla_bt.memory.monitor import clear_caches
+from vla_bt.memory.clearing import clear_caches
 from vla_bt.policy.compare import pictures
 from vla_bt.policy.config import load_preset
 from vla_bt.policy.factory import make_network_policy

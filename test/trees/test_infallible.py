@@ -19,7 +19,7 @@ from vla_bt.app.loop import TickLoop
 from vla_bt.behaviours.leaf import Leaf
 from vla_bt.control.causes import load_causes
 from vla_bt.memory.monitor import MemoryMonitor
-from vla_bt.policy.port import PolicyInfo, PolicyOutput, PolicyStatus, PolicyStep
+from vla_bt.policy.port import Grade, PolicyInfo, PolicyOutput, PolicyStatus, PolicyStep
 from vla_bt.port import Battery, Contact, FrameInfo, GateStatus, Odometry, Operator, Request, Scan, Snapshot, TeleopInput
 from vla_bt.proposal import Proposal
 from vla_bt.resources import Resources, RobotView
@@ -71,6 +71,12 @@ class ScriptedPolicy:
 
     def poll(self) -> PolicyOutput | None:
         return self.output
+
+    def set_grade(self, grade: Grade) -> None: ...
+
+    def clear_caches(self) -> None: ...
+
+    def forgive(self) -> None: ...
 
     def status(self) -> PolicyStatus:
         return PolicyStatus(self.state, "", PolicyInfo("test", "test", 8, 8), 0, 0, 0, 0.0)

@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ class LockstepRun:
 
     def make_client(self) -> InlineClient:
         """Make the policy and what the tree sees of it."""
-        policy = make_policy(self.policy, self.world.truth, self.seed)
-        return InlineClient(policy, self.robot.render_frame, self.robot.now, self.policy_latency_s)
+        make = partial(make_policy, self.policy, self.world.truth, self.seed)
+        return InlineClient(make(), self.robot.render_frame, self.robot.now, self.policy_latency_s, remake=make)
 
     def step(self) -> None:
         """Let one tick period pass, then tick."""

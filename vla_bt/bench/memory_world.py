@@ -8,11 +8,12 @@ timed.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.policy.port import PolicyInfo, PolicyOutput, PolicyStatus, PolicyStep
+from vla_bt.policy.port import Grade, PolicyInfo, PolicyOutput, PolicyStatus, PolicyStep
 from vla_bt.port import Battery, FrameInfo, GateStatus, Odometry, Operator, Request, Scan, Snapshot
 from vla_bt.words import ZERO, Mode, Source, Twist
 
@@ -138,6 +139,16 @@ class MemoryPolicy:
         """Report."""
         return self._status
 
+    def set_grade(self, grade: Grade) -> None:
+        """Have nothing to shrink."""
+        self._status = replace(self._status, grade=grade)
+
+    def clear_caches(self) -> None:
+        """Have nothing to clear."""
+
+    def forgive(self) -> None:
+        """Have nothing to forgive."""
+
     def advance(self, now_s: float) -> None:
         """Let the time between two ticks pass: answer the frame that was handed over."""
         if self._handed is None:
@@ -146,4 +157,4 @@ class MemoryPolicy:
         self._handed = None
         self.steps += 1
         self._output = PolicyOutput(self._step, self._goal_id, sequence, time_s, now_s)
-        self._status = PolicyStatus("ready", "", self._info, self.steps, self.steps, 0, 0.0)
+        self._status = replace(self._status, frames_handed=self.steps, steps_taken=self.steps)

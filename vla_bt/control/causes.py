@@ -36,6 +36,7 @@ CAUSES = (
     "policy_not_finite",
     "policy_silent",
     "memory_critical",
+    "memory_step",
     "goal_stale",
     "tick_overrun",
     "battery_low",

@@ -149,9 +149,24 @@ def policy_causes(
     return causes
 
 
-def memory_causes(available_mb: float, settings: TreeSettings) -> dict[str, str]:
-    """Return ``memory_critical`` when less than ``memory_critical_mb`` is available [MB]."""
-    return {"memory_critical": f"{available_mb:.0f} MB available"} if available_mb < settings.memory_critical_mb else {}
+def memory_causes(unloaded: bool, available_mb: float, step: str) -> dict[str, str]:
+    """Return the active ones of ``memory_critical`` and ``memory_step``.
+
+    Parameters
+    ----------
+    unloaded : bool
+        The ladder's last step is in force.
+    available_mb : float
+        What is left [MB].
+    step : str
+        The step for which autonomy has to stop, in words; empty for none.
+    """
+    causes: dict[str, str] = {}
+    if unloaded:
+        causes["memory_critical"] = f"{available_mb:.0f} MB available"
+    if step:
+        causes["memory_step"] = step
+    return causes
 
 
 def goal_causes(expired: bool, settings: TreeSettings) -> dict[str, str]:

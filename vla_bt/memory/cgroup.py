@@ -1,50 +1,109 @@
-"""What a container's memory limit leaves: cgroup v2 and v1, every level up to the root. Reads files only, changes nothing."""
+"""What a container's memory limit leaves, and a confined group of our own: cgroup v2 and v1.
+
+Promises: reading looks at every level up to the root and changes nothing; a group made here is told apart by its name, holds only
+processes that were put into it by pid, and is removed by :meth:`Group.close`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from pathlib import Path
+from typing import NamedTuple
+
+from vla_bt.settings import SettingsError
 
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 _NO_LIMIT = 1 << 60  # v1 writes a number near 2**63 for "no limit"
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+class Confinement(NamedTuple):
+    """The nearest limit this process lives under.
+
+    Attributes
+    ----------
+    version : int
+        1 or 2.
+    limit, usage, available : int
+        Of that group [bytes]; page cache that the kernel can drop at once counts as available, as it does in MemAvailable.
+    """
+
+    version: int
+    limit: int
+    usage: int
+    available: int
+
+
+def confinement(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Confinement | None:
+    """Return the level that leaves least, or None when no limit is set."""
+    found: list[Confinement] = []
+    for version, base, group in _groups(root, membership):
+        names = _V2 if version == 2 else _V1
+        while True:
+            found += _limited(version, group, *names)
+            if group == base:
+                break
+            group = group.parent
+    return min(found, key=lambda one: one.available, default=None)
 
 
 def cgroup_available(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
-    """Return how many bytes this process's groups may still take, or None when no limit is set.
+    """Return how many bytes this process's groups may still take, or None when no limit is set."""
+    found = confinement(root, membership)
+    return None if found is None else found.available
 
-    Page cache that the kernel can drop at once (``inactive_file``) counts as available, as it does in MemAvailable.
+
+def oom_kills(root: Path = ROOT, membership: Path = MEMBERSHIP, vmstat: Path = Path("/proc/vmstat")) -> int | None:
+    """Count the processes the kernel has killed for want of memory: in this process's groups and on the machine.
+
+    Only a difference means something. None where the kernel doesn't count.
     """
+    counts: list[int] = []
+    with contextlib.suppress(OSError):
+        counts += _rows(vmstat.read_text(encoding="ascii"), "oom_kill")
+    for version, _, group in _groups(root, membership):
+        with contextlib.suppress(OSError):
+            name = "memory.events" if version == 2 else "memory.oom_control"
+            counts += _rows((group / name).read_text(encoding="ascii"), "oom_kill")
+    return sum(counts) if counts else None
+
+
+def _groups(root: Path, membership: Path) -> list[tuple[int, Path, Path]]:
+    """Return (version, hierarchy's root, group) of every memory hierarchy this process is in."""
     try:
         lines = membership.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
-        return None
-    left: list[int] = []
+        return []
+    groups: list[tuple[int, Path, Path]] = []
     for line in lines:
         controllers, _, path = line.partition(":")[2].partition(":")
         if not controllers:
-            base, names = root, ("memory.max", "memory.current", "inactive_file")
+            version, base = 2, root
         elif "memory" in controllers.split(","):
-            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            version, base = 1, root / "memory"
         else:
             continue
         group = base / path.lstrip("/")
         # Inside a container the path may be the host's, which isn't there: then the root of what we see is our group.
         if ".." in group.parts or not group.is_dir():
             group = base
-        while True:
-            found = _left(group, *names)
-            left += [] if found is None else [found]
-            if group == base:
-                break
-            group = group.parent
-    return min(left, default=None)
+        groups.append((version, base, group))
+    return groups
 
 
-def _left(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int | None:
+def _limited(version: int, group: Path, limit_name: str, usage_name: str, cache_name: str) -> list[Confinement]:
     limit, usage = _number(group / limit_name), _number(group / usage_name)
     if limit is None or usage is None or limit >= _NO_LIMIT:
-        return None
-    return max(0, limit - max(0, usage - _cache(group / "memory.stat", cache_name)))
+        return []
+    try:
+        cache = sum(_rows((group / "memory.stat").read_text(encoding="ascii"), cache_name))
+    except (OSError, ValueError):
+        cache = 0
+    return [Confinement(version, limit, usage, max(0, limit - max(0, usage - cache)))]
 
 
 def _number(path: Path) -> int | None:
@@ -54,9 +113,98 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _cache(path: Path, name: str) -> int:
-    try:
-        rows = (line.split() for line in path.read_text(encoding="ascii").splitlines())
-        return next((int(row[1]) for row in rows if len(row) == 2 and row[0] == name), 0)
-    except (OSError, ValueError):
-        return 0
+def _rows(text: str, name: str) -> list[int]:
+    """Return the first row ``name NUMBER``, if any."""
+    rows = (line.split() for line in text.splitlines())
+    return [int(row[1]) for row in rows if len(row) == 2 and row[0] == name and row[1].isdigit()][:1]
+
+
+class Group:
+    """A memory-limited group under the one this process is in.
+
+    Parameters
+    ----------
+    name : str
+        Of its directory.
+    limit : int
+        Most memory of all its processes together, swap included where the kernel counts it [bytes].
+
+    Raises
+    ------
+    SettingsError
+        Where neither version lets us make one, with why.
+    """
+
+    def __init__(self, name: str, limit: int, root: Path = ROOT, membership: Path = MEMBERSHIP) -> None:
+        reasons: list[str] = []
+        for version, base, group in _groups(root, membership):
+            path = group / name
+            try:
+                if version == 2:
+                    self._open_v2(base, group, path, limit)
+                else:
+                    self._open_v1(path, limit)
+            except (OSError, ValueError) as error:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                reasons.append(f"cgroup v{version} at {group}: {getattr(error, 'strerror', None) or error}")
+                continue
+            self.version, self.path, self.limit = version, path, limit
+            return
+        raise SettingsError(
+            "no writable memory cgroup, neither v2 nor v1, so no limit can be set here ("
+            + ("; ".join(reasons) or "none is mounted")
+            + "); run as root, or in a container started with a writable /sys/fs/cgroup"
+        )
+
+    @staticmethod
+    def _open_v2(base: Path, group: Path, path: Path, limit: int) -> None:
+        if "memory" not in (group / "cgroup.controllers").read_text(encoding="ascii").split():
+            raise ValueError("no memory controller")
+        if "memory" not in (group / "cgroup.subtree_control").read_text(encoding="ascii").split():
+            (group / "cgroup.subtree_control").write_text("+memory", encoding="ascii")
+        path.mkdir()
+        (path / "memory.max").write_text(str(limit), encoding="ascii")
+        with contextlib.suppress(OSError):
+            (path / "memory.swap.max").write_text("0", encoding="ascii")
+
+    @staticmethod
+    def _open_v1(path: Path, limit: int) -> None:
+        path.mkdir()
+        (path / "memory.limit_in_bytes").write_text(str(limit), encoding="ascii")
+        with contextlib.suppress(OSError):  # without swap accounting
+            (path / "memory.memsw.limit_in_bytes").write_text(str(limit), encoding="ascii")
+
+    def enter(self, pid: int = 0) -> None:
+        """Put a process in; 0 is the caller itself, with what it starts from now on."""
+        (self.path / "cgroup.procs").write_text(str(pid or os.getpid()), encoding="ascii")
+
+    def leave(self, pid: int = 0) -> None:
+        """Put a process back where the group is."""
+        (self.path.parent / "cgroup.procs").write_text(str(pid or os.getpid()), encoding="ascii")
+
+    def usage(self) -> int:
+        """Return what its processes take, without droppable page cache [bytes]."""
+        names = _V2 if self.version == 2 else _V1
+        found = _limited(self.version, self.path, *names)
+        return self.limit - found[0].available if found else 0
+
+    def kills(self) -> int:
+        """Return how many of its processes the kernel has killed for want of memory."""
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        return sum(_rows((self.path / name).read_text(encoding="ascii"), "oom_kill"))
+
+    def close(self) -> None:
+        """Remove it; whoever is still in it is put back. What is left dying may take a moment."""
+        for _ in range(50):
+            with contextlib.suppress(OSError):
+                for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split():
+                    with contextlib.suppress(OSError):
+                        self.leave(int(pid))
+            try:
+                self.path.rmdir()
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(0.1)

@@ -1,38 +1,49 @@
-"""How much memory is left, sampled off the tick: MemAvailable, a container's limit, this process's own share.
+"""How much memory is left and who holds it, sampled off the tick, and the place where the guard and the outside meet.
 
-Promises: :meth:`MemoryMonitor.reading` and :meth:`MemoryMonitor.request_clear` return at once; sampling and clearing happen in
-one thread of their own. The level is a pure rule with hysteresis. Where the GPU shares the memory, MemAvailable is the truth.
+Promises: :meth:`MemoryMonitor.reading` and every wish return at once; sampling, clearing and writing happen in one thread of
+their own, which costs at most 1 % of a CPU (``vla-bt bench memory``). Where the GPU shares the memory, MemAvailable is the truth.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import json
+import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from vla_bt.memory.cgroup import cgroup_available
+from vla_bt.memory.cgroup import confinement
+from vla_bt.memory.clearing import release
+from vla_bt.memory.ladder import Level
+from vla_bt.memory.processes import ProcessMemory, ProcessWatch
+from vla_bt.memory.system import Gpu, GpuMemory, SystemMemory, read_system
+from vla_bt.memory.trend import Slope, slope
 from vla_bt.settings import TreeSettings
 
-SAMPLE_PERIOD_S = 0.5
+if TYPE_CHECKING:
+    from vla_bt.memory.guard import MemoryState
+
+SAMPLE_PERIOD_S = 0.25
 CLEAR_PERIOD_S = 5.0
 """Clearing more often than this gains nothing."""
 
-HYSTERESIS = 1.15
-"""A level is left only above its limit times this."""
+RING_SAMPLES = 2400
+"""Ten minutes."""
 
+REPORT_PERIOD_S = 1.0
+REPORT_FILE = "memory.json"
+SPARK_POINTS = 60
+SETTLE_S = 60.0
+"""What a process takes in its first minute, or in the minute after a step, is no growth [s]."""
 
-class Level(str, Enum):
-    """What the memory left calls for."""
-
-    OK = "ok"
-    CLEAR = "clear"  # caches should go
-    CRITICAL = "critical"  # autonomy stops
+TREND_PERIOD_S = 10.0
+STALE_S = 2.0
+"""An older reading is no reading [s]."""
 
 
 @dataclass(frozen=True)
@@ -43,67 +54,93 @@ class MemoryReading:
     ----------
     available_mb : float
         What can still be had: the lesser of MemAvailable and what the container's limit leaves [MB].
-    rss_mb : float
-        Resident memory of this process [MB].
-    confined : bool
-        The container's limit is the nearer one.
-    level : Level
-        What that calls for.
     sampled_s : float
         When [s].
+    system : SystemMemory
+        The machine.
+    confined : bool
+        The container's limit is the nearer one.
+    limit_mb : float or None
+        That limit, nearer or not [MB].
+    processes : dict
+        Role -> what it holds.
+    gpu : GpuMemory or None
+        The GPU's own memory, None without one.
     """
 
     available_mb: float
-    rss_mb: float
-    confined: bool
-    level: Level
     sampled_s: float
+    system: SystemMemory
+    confined: bool = False
+    limit_mb: float | None = None
+    processes: dict[str, ProcessMemory] = field(default_factory=dict)
+    gpu: GpuMemory | None = None
 
 
-def level(available_mb: float, before: Level, settings: TreeSettings) -> Level:
-    """Judge what is left: below a limit its level holds, and it is left only ``HYSTERESIS`` times above the limit."""
-    critical, warn = settings.memory_critical_mb, max(settings.memory_warn_mb, settings.memory_critical_mb)
-    if available_mb < critical * (HYSTERESIS if before is Level.CRITICAL else 1.0):
-        return Level.CRITICAL
-    if available_mb < warn * (1.0 if before is Level.OK else HYSTERESIS):
-        return Level.CLEAR
-    return Level.OK
+@dataclass(frozen=True)
+class MemoryEvent:
+    """Something the guard did or met; ``freed_mb`` is measured, None where nothing was to be freed."""
 
+    number: int
+    at_s: float
+    level: int
+    words: str
+    freed_mb: float | None = None
 
-def clear_caches() -> bool:
-    """Give memory the C allocator holds but doesn't use back to the system; False where there is no glibc.
-
-    ``malloc_trim`` runs beside the interpreter (about 0.2 ms for each MB given back). Python's own garbage collection is left to
-    its schedule: a full one holds the interpreter for tens of milliseconds, and so the tick.
-    """
-    try:
-        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
-    except (OSError, AttributeError):
-        return False
+    def __str__(self) -> str:
+        freed = "" if self.freed_mb is None else f": freed {self.freed_mb:.1f} MB"
+        return f"level {self.level}: {self.words}{freed}"
 
 
 class MemoryMonitor:
-    """Samples memory twice a second in a thread of its own once :meth:`start` was called.
+    """Samples memory four times a second in a thread of its own once :meth:`start` was called.
 
     Parameters
     ----------
     settings : TreeSettings
-        Limits.
+        What counts as growth.
     clock : callable
         Monotonic seconds.
+    role : str
+        What this process is.
+    directory : Path or None
+        The runtime directory: its processes are watched, too, and a report is left there for ``vla-bt memory``.
     """
 
-    def __init__(self, settings: TreeSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: TreeSettings,
+        clock: Callable[[], float] = time.monotonic,
+        role: str = "tree",
+        directory: Path | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
-        self._process = psutil.Process()
+        self._role = role
+        self._directory = directory
+        self._watch = ProcessWatch(role, str(directory) if directory is not None else "", clock)
+        self._gpu = Gpu()
+        self._lock = threading.Lock()
         self._reading: MemoryReading | None = None
+        self._trends: dict[str, tuple[int, float, deque[tuple[float, float]]]] = {}
+        self._slopes: dict[str, Slope] = {}
+        self._slopes_due_s = 0.0
+        self._report_due_s = 0.0
         self._clear_wanted = False
         self._cleared_s = -CLEAR_PERIOD_S
-        self.clears = 0
+        self._clear_asked = self._release_asked = False
+        self._number = 0
         self._wake = threading.Event()
         self._ended = False
         self._thread: threading.Thread | None = None
+        self.ring: deque[tuple[float, float, int]] = deque(maxlen=RING_SAMPLES)
+        """Time [s], available [MB], level number of each sample, for plots."""
+        self.events: deque[MemoryEvent] = deque(maxlen=200)
+        self.state: MemoryState | None = None
+        self.least = Level.FINE
+        self.clears = 0
+
+    # ------------------------------------------------------------------ sampling
 
     def start(self) -> None:
         """Take a first sample and begin to sample."""
@@ -113,44 +150,190 @@ class MemoryMonitor:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread and remove the report."""
         self._ended = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(2.0)
             self._thread = None
+        if self._directory is not None:
+            (self._directory / REPORT_FILE).unlink(missing_ok=True)
+
+    def watch(self, role: str, pid: int) -> None:
+        """Watch one more process, which isn't found by its command line."""
+        self._watch.extra(role, pid)
 
     def reading(self) -> MemoryReading | None:
         """Return the newest sample, None before the first."""
         return self._reading
 
-    def request_clear(self) -> None:
-        """Ask for the caches to be cleared soon; asking again meanwhile changes nothing."""
-        self._clear_wanted = True
-
     def sample(self) -> MemoryReading:
         """Take a sample now. The thread calls it; so may who has no thread."""
-        available, limited = psutil.virtual_memory().available, cgroup_available()
-        confined = limited is not None and limited < available
-        available_mb = (limited if limited is not None and confined else available) / 1e6
-        before = self._reading.level if self._reading is not None else Level.OK
-        self._reading = MemoryReading(
-            available_mb,
-            self._process.memory_info().rss / 1e6,
-            confined,
-            level(available_mb, before, self._settings),
-            self._clock(),
+        now_s, system, limited = self._clock(), read_system(), confinement()
+        left_mb = limited.available / 1e6 if limited is not None else system.available_mb
+        confined = limited is not None and left_mb < system.available_mb
+        self._reading = reading = MemoryReading(
+            available_mb=min(left_mb, system.available_mb),
+            sampled_s=now_s,
+            system=system,
+            confined=confined,
+            limit_mb=limited.limit / 1e6 if limited is not None else None,
+            processes=self._watch.read(),
+            gpu=self._gpu.read(),
         )
-        return self._reading
+        self.ring.append((now_s, reading.available_mb, self.state.level.number if self.state is not None else 0))
+        self._judge_growth(reading)
+        return reading
 
     def _run(self) -> None:
         while not self._ended:
             self._wake.wait(SAMPLE_PERIOD_S)
-            with contextlib.suppress(OSError, psutil.Error):  # the reading's age tells that it has ended
+            with contextlib.suppress(OSError, KeyError, ValueError):  # the reading's age tells that it has ended
                 self.sample()
             if self._clear_wanted:
                 self._clear_wanted = False
                 if self._clock() - self._cleared_s >= CLEAR_PERIOD_S:
                     self._cleared_s = self._clock()
-                    clear_caches()
+                    freed_mb = release()
                     self.clears += 1
+                    self.note(f"cleared the {self._role}'s caches", freed_mb)
+            if self._directory is not None and self._clock() >= self._report_due_s and not self._ended:
+                self._report_due_s = self._clock() + REPORT_PERIOD_S
+                with contextlib.suppress(OSError):
+                    self._write_report(self._directory / REPORT_FILE)
+
+    # ------------------------------------------------------------------ growth
+
+    def _judge_growth(self, reading: MemoryReading) -> None:
+        now_s = reading.sampled_s
+        for role, process in reading.processes.items():
+            known = self._trends.get(role)
+            if known is None or known[0] != process.pid:
+                known = self._trends[role] = (process.pid, now_s + SETTLE_S, deque())
+                self._slopes.pop(role, None)
+            _, begin_s, points = known
+            if process.uss_mb is not None and now_s >= begin_s and (not points or now_s - points[-1][0] >= 5.0):
+                points.append((now_s, process.uss_mb))
+                while now_s - points[0][0] > self._settings.memory_leak_window_s:
+                    points.popleft()
+        if now_s < self._slopes_due_s:
+            return
+        self._slopes_due_s = now_s + TREND_PERIOD_S
+        for role, (_, _, points) in self._trends.items():
+            found = slope([at_s for at_s, _ in points], [uss for _, uss in points])
+            if role not in reading.processes:
+                self._slopes.pop(role, None)
+            elif found is not None and found.seconds >= self._settings.memory_leak_window_s / 2.0:
+                before = self._slopes.get(role)
+                self._slopes[role] = found
+                if self.leaking(role) and (before is None or before.low <= self._settings.memory_leak_mb_h):
+                    self.note(f"the {role} process grows by {_slope_words(found)}")
+
+    def slopes(self) -> dict[str, Slope]:
+        """Return role -> growth of USS [MB/h], for those watched for long enough."""
+        return dict(self._slopes)
+
+    def leaking(self, role: str) -> bool:
+        """Tell whether a process surely grows faster than it may."""
+        found = self._slopes.get(role)
+        return found is not None and found.low > self._settings.memory_leak_mb_h
+
+    def forget_growth(self) -> None:
+        """Begin to watch growth anew, as after a step that changed what is held."""
+        self._trends, self._slopes = {}, {}
+
+    # ------------------------------------------------------------------ wishes and words
+
+    def request_clear(self) -> None:
+        """Ask for this process's caches to be cleared soon; asking again meanwhile changes nothing."""
+        self._clear_wanted = True
+
+    def ask_clear(self) -> None:
+        """A person asks for all caches to be cleared."""
+        self._clear_asked = True
+
+    def ask_next_level(self) -> Level:
+        """A person asks for the next level, held until :meth:`ask_release`; returns it."""
+        now = self.state.level if self.state is not None else Level.FINE
+        self.least = Level(min(Level.UNLOAD, now + 1))
+        return self.least
+
+    def ask_release(self) -> None:
+        """A person lets the guard decide alone again, and forgives a policy that was given up."""
+        self.least, self._release_asked = Level.FINE, True
+
+    @property
+    def asked(self) -> bool:
+        """A person asked for something that was not taken yet."""
+        return self._clear_asked or self._release_asked
+
+    def take_asked(self) -> tuple[bool, bool]:
+        """Return whether clearing, and forgiving, was asked for; once."""
+        taken = (self._clear_asked, self._release_asked)
+        self._clear_asked = self._release_asked = False
+        return taken
+
+    def note(self, words: str, freed_mb: float | None = None) -> None:
+        """Enter an event; whoever logs picks it up."""
+        with self._lock:
+            self._number += 1
+            number = self.state.level.number if self.state is not None else 0
+            self.events.append(MemoryEvent(self._number, self._clock(), number, words, freed_mb))
+
+    def events_since(self, number: int) -> list[MemoryEvent]:
+        """Return the events after the ``number``-th."""
+        with self._lock:
+            return [event for event in self.events if event.number > number]
+
+    def report(self) -> dict[str, Any]:
+        """Return everything for people, as plain data. MB, s, MB/h."""
+        reading, state, now_s = self._reading, self.state, self._clock()
+        if reading is None:
+            return {}
+        level = state.level if state is not None else Level.FINE
+        gpu, own = reading.gpu, reading.processes.get(self._role)
+        return {
+            "level": level.number,
+            "step": level.name.lower(),
+            "words": state.words if state is not None else "no guard",
+            "manual_only": state.manual_only if state is not None else "",
+            "available_mb": round(reading.available_mb, 1),
+            "rss_mb": round(own.rss_mb, 1) if own is not None else None,
+            "total_mb": round(reading.system.total_mb, 1),
+            "limit_mb": None if reading.limit_mb is None else round(reading.limit_mb, 1),
+            "confined": reading.confined,
+            "swap_used_mb": round(reading.system.swap_used_mb, 1),
+            "stalled_some_percent": reading.system.stalled_some,
+            "stalled_full_percent": reading.system.stalled_full,
+            "gpu": None if gpu is None else {"total_mb": gpu.total_mb, "used_mb": gpu.used_mb, "free_mb": gpu.free_mb},
+            "age_s": round(now_s - reading.sampled_s, 2),
+            "processes": {role: self._row(role, process) for role, process in reading.processes.items()},
+            "events": [
+                {"ago_s": round(now_s - event.at_s, 1), "level": event.level, "words": event.words, "freed_mb": event.freed_mb}
+                for event in self.events_since(self._number - 8)
+            ],
+        }
+
+    def _row(self, role: str, process: ProcessMemory) -> dict[str, Any]:
+        found = self._slopes.get(role)
+        return {
+            "pid": process.pid,
+            "rss_mb": round(process.rss_mb, 1),
+            "uss_mb": None if process.uss_mb is None else round(process.uss_mb, 1),
+            "pss_mb": None if process.pss_mb is None else round(process.pss_mb, 1),
+            "growth_mb_h": None if found is None else [round(number, 2) for number in (found.per_hour, found.low, found.high)],
+            "leaking": self.leaking(role),
+        }
+
+    def _write_report(self, path: Path) -> None:
+        points = list(self.ring)
+        step = max(1, len(points) // SPARK_POINTS)
+        recent = {"available_mb": [round(point[1], 1) for point in points[::step]], "period_s": step * SAMPLE_PERIOD_S}
+        content = {"written_s": time.time(), "pid": os.getpid(), **self.report(), "recent": recent}
+        fresh = path.with_suffix(".fresh")
+        fresh.write_text(json.dumps(content), encoding="utf-8")
+        fresh.replace(path)
+
+
+def _slope_words(found: Slope) -> str:
+    return f"{found.per_hour:.1f} MB/h (95 %: {found.low:.1f} to {found.high:.1f}) over {found.seconds / 60:.0f} min"

@@ -3,7 +3,8 @@
 Promises: no call blocks (closing aside); at most one step is under way; an output of an earlier goal is never handed out; a
 worker that dies or falls silent is named with its cause, killed if need be, started again with a growing pause, and given the
 current goal again. A mistake of the user (unknown policy) is not tried again. Frames handed over and steps taken are counted
-apart, so that a lost one shows.
+apart, so that a lost one shows. One that ended for want of memory (its own word, or the kernel's killer) comes back smaller; the
+third time in a row it stays away until :meth:`WorkerClient.forgive`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from vla_bt.memory.cgroup import oom_kills
 from vla_bt.policy import records
-from vla_bt.policy.port import PolicyInfo, PolicyOutput, PolicyStatus
+from vla_bt.policy.port import Grade, PolicyInfo, PolicyOutput, PolicyStatus, WorkerMemory
 from vla_bt.policy.records import StepRequest
-from vla_bt.policy.worker_exit import USER_MISTAKE, cause_of
+from vla_bt.policy.worker_exit import OUT_OF_MEMORY, USER_MISTAKE, cause_of
 from vla_bt.wire import Mailbox, WireError
 from vla_bt.words import Twist
 
@@ -27,6 +29,11 @@ SILENCE_S = 1.0
 START_S = 120.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
+OOM_LIMIT = 3
+"""So many ends for want of memory in a row, and the policy is given up."""
+
+OOM_FORGOTTEN_S = 60.0
+"""A worker that has been ready for this long makes the row end [s]."""
 
 
 class WorkerClient:
@@ -78,6 +85,14 @@ class WorkerClient:
         self._in_flight: tuple[int, float] | None = None  # frame sequence, time handed
         self._output: PolicyOutput | None = None
         self._closed = False
+        self._grade = self._floor = (
+            Grade.FULL
+        )  # what the worker is or becomes; what it may be at most after running out of memory
+        self._memory: WorkerMemory | None = None
+        self._kills_before: int | None = None
+        self._oom_row = self._oom_count = 0
+        self._gave_up = False
+        self._ready_s: float | None = None
         self.frames_handed = self.frames_lost = self.steps_taken = self.restarts = 0
         self.ignored = self.worker_ignored = 0  # datagrams nobody could read, here and at the worker
         self._last_latency_s = 0.0
@@ -136,7 +151,48 @@ class WorkerClient:
             last_latency_s=self._last_latency_s,
             awaited_since_s=None if self._in_flight is None else self._in_flight[1],
             frames_lost=self.frames_lost,
+            grade=self._grade,
+            out_of_memory=self._oom_count,
+            gave_up=self._gave_up,
+            memory=self._memory,
         )
+
+    def set_grade(self, grade: Grade) -> None:
+        """Make the worker smaller in place, end it, or start it anew at another grade; none of it is waited for.
+
+        After it ran out of memory a larger grade is only taken once somebody who watches the memory has asked for one as small.
+        """
+        if grade >= self._floor:
+            self._floor = Grade.FULL
+        grade = max(grade, self._floor)
+        if grade is self._grade or self._gave_up or self._closed:
+            return
+        before, self._grade = self._grade, grade
+        if not self._spawn:
+            self._mailbox.send(records.pack_set_grade(grade), self._worker)  # up, or away: it ends, its owner sees to it
+        elif grade is Grade.UNLOADED:
+            self._end("unloaded for want of memory")
+        elif self._pid and grade > before and self._mailbox.send(records.pack_set_grade(grade), self._worker):
+            self.frames_lost += self._in_flight is not None
+            self._ready, self._goal_sent, self._in_flight, self._output = False, False, None, None
+            self._heard_s = self._clock()
+            self._state, self._detail = "starting", f"becoming {grade.name.lower()} for want of memory"
+        else:
+            self._end(f"loading it as {grade.name.lower()}")
+            self._start()
+
+    def clear_caches(self) -> None:
+        """Ask the worker to give back what it doesn't need."""
+        if self._ready:
+            self._mailbox.send(records.pack_clear(), self._worker)
+
+    def forgive(self) -> None:
+        """Try again after three ends for want of memory in a row."""
+        if not self._gave_up:
+            return
+        self._gave_up, self._oom_row = False, 0
+        if self._spawn and self._grade is not Grade.UNLOADED:
+            self._restart_at_s = self._clock()
 
     @property
     def worker_pid(self) -> int:
@@ -167,7 +223,8 @@ class WorkerClient:
     def _start(self) -> None:
         """Start a worker process. It says so itself before it imports anything heavy."""
         command = [sys.executable, "-m", "vla_bt.policy.worker", "--policy", self._policy, "--name", self._name]
-        command += ["--runtime-dir", str(self._runtime_dir), "--parent", str(os.getpid())]
+        command += ["--runtime-dir", str(self._runtime_dir), "--parent", str(os.getpid()), "--grade", self._grade.name.lower()]
+        self._kills_before, self._ready_s = oom_kills(), None
         # The ROS wheels start every interpreter twice to set library paths; the worker loads no ROS library.
         environment = os.environ | {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
         try:
@@ -202,9 +259,11 @@ class WorkerClient:
         if self._process is not None and self._process.poll() is not None:
             code = self._process.returncode
             self._process = None
-            self._lose(self._last_error or cause_of(code, self._log), again=code != USER_MISTAKE)
+            self._gone(code)
         elif self._pid and now - self._heard_s > self._patience_s():
             self._lose(self._last_error or f"silent for {now - self._heard_s:.1f} s")
+        if self._oom_row and self._ready_s is not None and now - self._ready_s > OOM_FORGOTTEN_S:
+            self._oom_row = 0
         if self._restart_at_s is not None and now >= self._restart_at_s:
             self.restarts += 1
             self._start()
@@ -219,6 +278,32 @@ class WorkerClient:
             return START_S
         return max(self._shortest_silence_s, 4.0 * self._busy_s)
 
+    def _gone(self, code: int) -> None:
+        """Name why the worker ended by itself, and whether it comes back smaller."""
+        cause = self._last_error or cause_of(code, self._log)
+        if code == -signal.SIGKILL:
+            kills = oom_kills()
+            if kills is None or self._kills_before is None:
+                cause += ", perhaps for want of memory: this kernel does not count"
+            elif kills > self._kills_before:
+                cause += " by the kernel: out of memory"
+        if code != OUT_OF_MEMORY and "of memory" not in cause:
+            self._lose(cause, again=code != USER_MISTAKE)
+            return
+        self._oom_row += 1
+        self._oom_count += 1
+        self._grade = self._floor = max(self._grade, min(Grade.LAYERS, Grade(self._grade + 1)))
+        self._gave_up = self._oom_row >= OOM_LIMIT
+        if self._gave_up:
+            cause = f"{OOM_LIMIT} times in a row: {cause}; give it memory, then: vla-bt memory release"
+        self._lose(cause, again=not self._gave_up)
+
+    def _end(self, why: str) -> None:
+        """End our own worker at once: it holds nothing that has to be written."""
+        restarts_at = self._restart_at_s
+        self._lose(why, again=False)
+        self._restart_at_s = None if self._grade is Grade.UNLOADED else restarts_at
+
     def _lose(self, cause: str, again: bool = True) -> None:
         """Give a worker up that is gone or as good as gone: say why, make sure of it, plan the next."""
         if self._process is not None:
@@ -231,6 +316,7 @@ class WorkerClient:
         self.frames_lost += self._in_flight is not None
         was_ready = self._ready
         self._pid, self._ready, self._in_flight, self._output, self._goal_sent = 0, False, None, None, False
+        self._memory = None
         self._state, self._detail = "dead", cause
         if self._spawn and again:
             self._pause_s = FIRST_PAUSE_S if was_ready else min(2.0 * self._pause_s, LONGEST_PAUSE_S)
@@ -243,6 +329,10 @@ class WorkerClient:
             beat = records.unpack_heartbeat(data)
             if self._hear(beat.pid):
                 self.worker_ignored = beat.ignored
+        elif kind == records.MEMORY:
+            pid, memory = records.unpack_memory(data)
+            if self._hear(pid):
+                self._memory = memory
         elif kind == records.INFO:
             self._take_info(records.unpack_info(data))
         elif kind == records.RESULT:
@@ -264,7 +354,9 @@ class WorkerClient:
         return True
 
     def _take_info(self, worker: records.WorkerInfo) -> None:
-        if self._hear(worker.pid):
+        if self._hear(worker.pid) and (worker.grade is self._grade or not self._spawn):
+            self._grade = worker.grade
+            self._ready_s = self._clock() if self._ready_s is None else self._ready_s
             self._info, self._busy_s, self._ready = worker.info, worker.busy_s, True
             self._state, self._detail = "ready", worker.info.label
 

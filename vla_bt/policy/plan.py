@@ -19,9 +19,9 @@ from torch import nn
 from vla_bt.memory.cgroup import cgroup_available
 from vla_bt.policy.config import PolicyConfig
 from vla_bt.policy.encoders import source_sizes, tokenizers_for
+from vla_bt.policy.errors import DoesNotFitError
 from vla_bt.policy.network import PolicyNetwork
 from vla_bt.policy.shrinking import DTYPES, Shrink, keep_layers
-from vla_bt.settings import SettingsError
 
 ALTERNATIVES = ("bf16", "int8", "bf16+layers12", "int8+layers12", "bf16+layers6", "int8+layers6")
 _CHECKED_ABOVE = 0.02  # of what is available: less is not worth a second of building
@@ -199,7 +199,7 @@ def check(
 
     Raises
     ------
-    SettingsError
+    DoesNotFitError
         With one line: what is needed, what there is, and what would fit.
     """
     left, limit = available_bytes()
@@ -216,7 +216,7 @@ def check(
             fitting.append(f"@{text} ({other.needed_bytes / 1e9:.1f} GB)")
     advice = f"these would fit: {', '.join(fitting)}" if fitting else "no way to shrink it would make it fit"
     as_is = f" as {how}" if str(how) else ""
-    raise SettingsError(
+    raise DoesNotFitError(
         f"policy {config.name}{as_is} needs {wanted.needed_bytes / 1e9:.1f} GB of memory, {limit} leaves {left / 1e9:.1f} GB; "
         f"{advice}"
     )

@@ -8,12 +8,47 @@ never block, whether the policy runs in a worker process (``vla_bt.policy.client
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.words import Twist
+
+
+class Grade(IntEnum):
+    """How much of a policy is kept in memory. The numbers travel in messages."""
+
+    FULL = 0
+    INT8 = 1  # 8-bit weights
+    LAYERS = 2  # and half the layers of its deepest transformer
+    UNLOADED = 3
+
+
+@dataclass(frozen=True)
+class WorkerMemory:
+    """What a worker says of its memory.
+
+    Attributes
+    ----------
+    rss_mb : float
+        Its resident memory [MB].
+    gpu_allocated_mb, gpu_reserved_mb, gpu_free_mb : float
+        torch's share of the GPU, in use and kept, and what the GPU has left [MB]; 0 on a CPU.
+    clears : int
+        How often it has cleared its caches.
+    cleared_mb, shrunk_mb : float
+        What its last clearing, and its last shrinking, gave back: resident memory and GPU memory, measured [MB].
+    """
+
+    rss_mb: float
+    gpu_allocated_mb: float = 0.0
+    gpu_reserved_mb: float = 0.0
+    gpu_free_mb: float = 0.0
+    clears: int = 0
+    cleared_mb: float = 0.0
+    shrunk_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +149,9 @@ class PolicyStatus:
     ``state`` is one of ``starting``, ``ready``, ``dead``; ``detail`` says why in words. ``awaited_since_s`` is the time since
     which an answer has been awaited, None when no step is under way. ``frames_lost`` counts frames that were handed over and
     never consumed: gone from the ring before the worker came to them, or under way when it died. So ``frames_handed`` minus
-    ``frames_lost`` is ``steps_taken``, or one more while a step is under way.
+    ``frames_lost`` is ``steps_taken``, or one more while a step is under way. ``grade`` is what the policy is, or is being made
+    into while it is not ready. ``out_of_memory`` counts how often it ended for want of memory; with ``gave_up`` it stays away
+    until :meth:`PolicyClient.forgive`.
     """
 
     state: str
@@ -126,6 +163,10 @@ class PolicyStatus:
     last_latency_s: float
     awaited_since_s: float | None = None
     frames_lost: int = 0
+    grade: Grade = Grade.FULL
+    out_of_memory: int = 0
+    gave_up: bool = False
+    memory: WorkerMemory | None = None
 
 
 class PolicyClient(Protocol):
@@ -142,3 +183,12 @@ class PolicyClient(Protocol):
 
     def status(self) -> PolicyStatus:
         """Report."""
+
+    def set_grade(self, grade: Grade) -> None:
+        """Ask for a policy that takes less or more memory; while it changes, its state is ``starting``."""
+
+    def clear_caches(self) -> None:
+        """Ask the policy to give back what it keeps but doesn't need: encoded goals beside the current one, freed memory."""
+
+    def forgive(self) -> None:
+        """Try again after the policy was given up for want of memory."""

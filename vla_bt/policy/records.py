@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_bt.policy.port import PolicyInfo, PolicyStep
+from vla_bt.policy.port import Grade, PolicyInfo, PolicyStep, WorkerMemory
 from vla_bt.policy.step import NetworkStep
 from vla_bt.wire import VERSION, WireError, body_of, unpack
 from vla_bt.words import Twist
 
 GOAL, STEP, RESULT, INFO, HEARTBEAT, ERROR = b"VBPG", b"VBPS", b"VBPR", b"VBPI", b"VBPH", b"VBPE"
+SET_GRADE, CLEAR, MEMORY = b"VBPL", b"VBPC", b"VBPM"
 MAX_GOAL_BYTES = 2048
 MAX_CHUNK = 16
 _MAX_TEXT = 500
@@ -26,9 +27,11 @@ _PREFIX = struct.Struct("<4sH")
 _GOAL = struct.Struct("<Q")
 _STEP = struct.Struct("<QQd3d")
 _RESULT = struct.Struct("<IQQdddBB")
-_INFO = struct.Struct("<IIIBd")
+_INFO = struct.Struct("<IIIBdB")
 _HEARTBEAT = struct.Struct("<IBQQ")
 _ERROR = struct.Struct("<IBQQ")
+_GRADE = struct.Struct("<B")
+_MEMORY = struct.Struct("<I4dQ2d")
 _HIT, _CLAMPED, _NOT_FINITE = 1, 2, 4
 
 
@@ -60,6 +63,7 @@ class WorkerInfo:
     pid: int
     info: PolicyInfo
     busy_s: float
+    grade: Grade = Grade.FULL
 
 
 @dataclass(frozen=True)
@@ -173,18 +177,20 @@ def pack_info(worker: WorkerInfo) -> bytes:
     info = worker.info
     texts = (info.name[:_MAX_TEXT], info.label[:_MAX_TEXT], info.weights_hash[:_MAX_TEXT])
     tail = "\0".join(text.replace("\0", " ") for text in texts).encode()
-    return _record(INFO, _INFO, worker.pid, info.frame_width, info.frame_height, info.needs_frame, worker.busy_s, tail=tail)
+    return _record(
+        INFO, _INFO, worker.pid, info.frame_width, info.frame_height, info.needs_frame, worker.busy_s, worker.grade, tail=tail
+    )
 
 
 def unpack_info(data: bytes) -> WorkerInfo:
     """Decode what the worker says of its policy."""
     body = body_of(data, INFO)
-    pid, width, height, needs_frame, busy_s = unpack(_INFO, body[: _INFO.size])
+    pid, width, height, needs_frame, busy_s, grade = unpack(_INFO, body[: _INFO.size])
     texts = _text(body[_INFO.size :]).split("\0")
     if len(texts) != 3:
         raise WireError(f"info holds {len(texts)} texts, expected 3")
     info = PolicyInfo(texts[0], texts[1], int(width), int(height), texts[2], bool(needs_frame))
-    return WorkerInfo(int(pid), info, float(busy_s))
+    return WorkerInfo(int(pid), info, float(busy_s), _grade(grade))
 
 
 def pack_heartbeat(beat: Heartbeat) -> bytes:
@@ -211,3 +217,39 @@ def unpack_error(data: bytes) -> WorkerError:
     pid, flags, goal_id, sequence = (int(value) for value in unpack(_ERROR, body[: _ERROR.size]))
     text = body[_ERROR.size :].decode("utf-8", "replace")
     return WorkerError(pid, goal_id, sequence, text, bool(flags & 1), bool(flags & 2))
+
+
+def pack_set_grade(grade: Grade) -> bytes:
+    """Encode the wish for a grade."""
+    return _record(SET_GRADE, _GRADE, grade)
+
+
+def unpack_set_grade(data: bytes) -> Grade:
+    """Decode the wish for a grade."""
+    (grade,) = unpack(_GRADE, body_of(data, SET_GRADE))
+    return _grade(grade)
+
+
+def _grade(value: float | bytes) -> Grade:
+    try:
+        return Grade(value)
+    except ValueError:
+        raise WireError(f"unknown grade {value!r}") from None
+
+
+def pack_clear() -> bytes:
+    """Encode the wish for cleared caches."""
+    return _PREFIX.pack(CLEAR, VERSION)
+
+
+def pack_memory(pid: int, memory: WorkerMemory) -> bytes:
+    """Encode what a worker says of its memory."""
+    used = (memory.rss_mb, memory.gpu_allocated_mb, memory.gpu_reserved_mb, memory.gpu_free_mb)
+    return _record(MEMORY, _MEMORY, pid, *used, memory.clears, memory.cleared_mb, memory.shrunk_mb)
+
+
+def unpack_memory(data: bytes) -> tuple[int, WorkerMemory]:
+    """Decode process id and memory."""
+    pid, rss, allocated, reserved, free, clears, cleared, shrunk = unpack(_MEMORY, body_of(data, MEMORY))
+    used = (float(rss), float(allocated), float(reserved), float(free))
+    return int(pid), WorkerMemory(*used, int(clears), float(cleared), float(shrunk))

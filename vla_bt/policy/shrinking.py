@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vla_bt.memory.monitor import clear_caches
+from vla_bt.memory.clearing import clear_caches
 from vla_bt.policy.config import Tower
 from vla_bt.policy.network import PolicyNetwork
 from vla_bt.policy.runtime import NetworkPolicy

@@ -3,26 +3,30 @@
 Promises: holds the network and torch, never ROS or the tree; takes exactly one step for each request it answers; tells of
 itself before torch is imported and, once ready, at 10 Hz from its loop, so that a loop that hangs falls silent; exits on
 SIGTERM, SIGINT and when its parent is gone, leaving no socket behind; offers itself to the kernel as the first to be killed
-when memory runs out. Exit code 2 is a mistake of the user, which trying again won't mend.
+when memory runs out; makes its policy smaller in place when told to, and says what that freed. Exit code 2 is a mistake of the
+user, which trying again won't mend; 3 means that memory ran out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from vla_bt.policy import records
+from vla_bt.policy import grades, records
+from vla_bt.policy.port import Grade
 from vla_bt.policy.records import Heartbeat, StepRequest, StepResult, WorkerError, WorkerInfo
-from vla_bt.policy.worker_exit import USER_MISTAKE
+from vla_bt.policy.worker_exit import OUT_OF_MEMORY, USER_MISTAKE
 from vla_bt.settings import SettingsError
 from vla_bt.wire import Mailbox, WireError
 
@@ -64,6 +68,9 @@ class Worker:
         self._pid = os.getpid()
         self._policy: Policy | None = None
         self._busy_s = 0.0
+        self._grade = Grade.FULL
+        self._clears = 0
+        self._cleared_mb = self._shrunk_mb = 0.0
         self._goal_id: int | None = None
         self._steps = self._ignored = self._beats = 0
 
@@ -82,13 +89,22 @@ class Worker:
         """Send a heartbeat, and now and then what is running here."""
         ready = self._policy is not None
         if self._policy is not None and self._beats % _INFO_EVERY == 0:
-            self.say(records.pack_info(WorkerInfo(self._pid, self._policy.info, self._busy_s)))
+            info = self._policy.info
+            info = replace(info, label=grades.label_of(info.label, self._grade))
+            self.say(records.pack_info(WorkerInfo(self._pid, info, self._busy_s, self._grade)))
+            self.tell_memory()
         self._beats += 1
         self.say(records.pack_heartbeat(Heartbeat(self._pid, ready, self._steps, self._ignored)))
 
-    def serve(self, policy: Policy, busy_s: float) -> None:
+    def tell_memory(self) -> None:
+        """Say what this process holds."""
+        self.say(records.pack_memory(self._pid, grades.measure(self._clears, self._cleared_mb, self._shrunk_mb)))
+
+    def serve(self, policy: Policy, busy_s: float, grade: Grade = Grade.FULL) -> None:
         """Answer requests until the parent is gone."""
-        self._policy, self._busy_s, self._beats = policy, busy_s, 0
+        gc.collect()
+        gc.freeze()  # what lives until the end need not be looked at again: clearing stays short
+        self._policy, self._busy_s, self._grade, self._beats = policy, busy_s, grade, 0
         next_beat = time.monotonic()
         while os.getppid() == self._parent:
             now = time.monotonic()
@@ -108,6 +124,15 @@ class Worker:
             policy.reset(goal)
             self._goal_id = goal_id
             return
+        if records.kind_of(data) == records.SET_GRADE:
+            self._become(policy, records.unpack_set_grade(data))
+            return
+        if records.kind_of(data) == records.CLEAR:
+            before = grades.held_mb()
+            grades.clear(policy)
+            self._clears, self._cleared_mb = self._clears + 1, max(0.0, before - grades.held_mb())
+            self.tell_memory()
+            return
         request = records.unpack_step(data)
         if request.goal_id != self._goal_id:
             text = f"step for goal {request.goal_id}, the worker has goal {self._goal_id}"
@@ -121,6 +146,20 @@ class Worker:
         step = policy.step(frame, request.frame_time_s, request.measured)
         self._steps += 1
         self.say(records.pack_result(StepResult(self._pid, request.goal_id, request.frame_sequence, request.frame_time_s, step)))
+
+    def _become(self, policy: Policy, grade: Grade) -> None:
+        """Shrink in place; up again, or away altogether, is for a new process."""
+        if grade is Grade.UNLOADED or grade < self._grade:
+            raise SystemExit(0)
+        before = grades.held_mb()
+        gc.unfreeze()
+        done = grades.degrade(policy, self._grade, grade)
+        if done:
+            policy.warm_up()  # type: ignore[attr-defined]  # its first step in this form allocates
+        gc.freeze()
+        self._grade, self._goal_id, self._beats = grade, None, 0
+        self._shrunk_mb = max(0.0, before - grades.held_mb())
+        self.beat()
 
     def _frame(self, policy: Policy, request: StepRequest) -> NDArray[np.uint8] | None:
         """Copy the frame from the ring at the size the policy asked for."""
@@ -138,7 +177,7 @@ class Worker:
         return pixels
 
 
-def _build_policy(name: str, runtime_dir: Path, threads: int) -> tuple[Policy, float]:
+def _build_policy(name: str, runtime_dir: Path, threads: int, grade: Grade) -> tuple[Policy, float]:
     """Import what the policy needs, build it and run it once; returns how long a goal and a step take."""
     from vla_bt.policy.factory import make_policy
 
@@ -151,7 +190,7 @@ def _build_policy(name: str, runtime_dir: Path, threads: int) -> tuple[Policy, f
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    policy: Any = make_policy(name)
+    policy: Any = grades.load(name, grade)
     return policy, policy.warm_up()
 
 
@@ -171,6 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runtime-dir", required=True, type=Path, help="directory of the camera's ring and the sockets")
     parser.add_argument("--name", default="policy", help="name of the socket (default: policy)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network (default: 1)")
+    parser.add_argument(
+        "--grade",
+        default="full",
+        choices=("full", "int8", "layers"),
+        help="how much of the policy is kept in memory (default: full)",
+    )
     parser.add_argument("--parent", type=int, default=0, help="process that must stay the parent (default: the one that is)")
     return parser
 
@@ -192,12 +237,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker = Worker(mailbox, options.runtime_dir / f"tree.{options.name}.sock", options.runtime_dir, parent)
         worker.beat()  # before torch is imported, which takes seconds
         try:
-            policy, busy_s = _build_policy(options.policy, options.runtime_dir, options.threads)
-            worker.serve(policy, busy_s)
-        except SettingsError as error:
-            worker.fail(str(error), fatal=True)
-            return USER_MISTAKE
+            grade = Grade[options.grade.upper()]
+            policy, busy_s = _build_policy(options.policy, options.runtime_dir, options.threads, grade)
+            worker.serve(policy, busy_s, grade)
         except Exception as error:
+            if grades.is_out_of_memory(error):
+                worker.fail(f"out of memory: {error}" if str(error) else "out of memory", fatal=True)
+                return OUT_OF_MEMORY
+            if isinstance(error, SettingsError):
+                worker.fail(str(error), fatal=True)
+                return USER_MISTAKE
             worker.fail(f"{type(error).__name__}: {error}", fatal=True)
             return 1
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 USER_MISTAKE = 2  # exit code: trying again won't mend it
+OUT_OF_MEMORY = 3  # exit code: less of the policy may fit
 
 
 def cause_of(code: int, log: Path) -> str:

@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image
 from vla_bt.camera.ring import FrameRingWriter, RingError, ring_path
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
+from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import ImageError, pixels_of
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import diagnose, run_node
@@ -85,6 +86,7 @@ class CameraBridge:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the bridge; returns the exit code."""
+    first_to_go("bridge")
     return run_node("camera_bridge", CameraBridge, argv)
 
 

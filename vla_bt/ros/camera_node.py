@@ -22,6 +22,7 @@ from sensor_msgs.msg import Image
 from vla_bt.camera.source import EndOfSourceError, FrameSource, fit, open_source
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
+from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import message_of
 from vla_bt.ros.options import add_camera_options, ros_arguments
 from vla_bt.ros.parameters import declare
@@ -106,6 +107,7 @@ class CameraNode:
 
 def run_camera(arguments: Sequence[str]) -> int:
     """Run the node with ROS arguments; returns the exit code."""
+    first_to_go("camera")
     return run_node("camera", CameraNode, arguments, publishes_images=True)
 
 

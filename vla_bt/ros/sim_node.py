@@ -33,6 +33,7 @@ from std_srvs.srv import Trigger
 from vla_bt.port import Odometry, Scan
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
+from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import message_of
 from vla_bt.ros.options import add_sim_options, ros_arguments
 from vla_bt.ros.parameters import declare
@@ -256,6 +257,7 @@ def _scene(settings: SimSettings) -> Scene:
 def run_sim(arguments: Sequence[str]) -> int:
     """Run the node with ROS arguments; returns the exit code."""
     sys.setswitchinterval(0.001)  # the physics thread gets its turn while a picture is being copied
+    first_to_go("sim")
     return run_node("sim", SimRobot, arguments, publishes_images=True)
 
 

@@ -116,13 +116,7 @@ class SnapshotStream:
         frame: FrameInfo | None = _value("/frame")
         if frame is not None:
             snapshot["frame"] = {"sequence": frame.sequence, "age_s": round(now_s - frame.received_s, 3)}
-        memory = resources.memory.reading()
-        if memory is not None:
-            snapshot["memory"] = {
-                "available_mb": round(memory.available_mb),
-                "rss_mb": round(memory.rss_mb),
-                "level": memory.level.value,
-            }
+        snapshot["memory"] = resources.memory.report()
         if resources.recorder is not None:
             recorder = resources.recorder.status()
             snapshot["recorder"] = {

@@ -35,13 +35,15 @@ from rclpy.signals import SignalHandlerOptions
 
 from vla_bt.app.loop import TickLoop, do_all
 from vla_bt.control.causes import load_causes
-from vla_bt.episodes.recorder import EpisodeRecorder
-from vla_bt.memory.monitor import Level, MemoryMonitor
+from vla_bt.episodes.recorder import EpisodeRecorder, labels
+from vla_bt.memory.ladder import limits_of
+from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.client import WorkerClient
 from vla_bt.policy.names import check_name
 from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos
 from vla_bt.ros.environment import prepare
+from vla_bt.ros.guarding import MemoryDesk, first_to_go
 from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare, on_change
 from vla_bt.ros.process import Ending, own_arguments
@@ -55,7 +57,17 @@ from vla_bt.wire import runtime_directory
 DIAGNOSTICS_PERIOD_S = 1.0
 LATENESS_KEPT = 1200
 
-LIVE_PARAMETERS = ("max_policy_linear", "max_policy_angular", "stop_probability")
+LIVE_PARAMETERS = (
+    "max_policy_linear",
+    "max_policy_angular",
+    "stop_probability",
+    "record_during",
+    "record_scenario",
+    "record_pattern",
+    "record_distance",
+    "record_position",
+    "record_key_pattern",
+)
 """Parameters that take effect while the tree runs; the others are fixed at start."""
 
 
@@ -74,12 +86,17 @@ class TreeProcess:
         self._node = node
         self._lock = DirectoryLock(directory, "tree")  # before any socket: a second tree would take the first one's
         self._settings = declare(node, TreeSettings, LIVE_PARAMETERS, others=stream_parameters())
+        limits_of(self._settings)  # refuses limits that do not fall
         check_name(self._settings.policy)  # the worker would say so too, but nobody waits for it
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
-        self._recorder = EpisodeRecorder(Path(self._settings.runs_directory), self._settings.frame_period_s)
-        self._memory = MemoryMonitor(self._settings)
+        self._recorder = EpisodeRecorder(
+            Path(self._settings.runs_directory), self._settings.frame_period_s, storage=self._settings.record_pictures
+        )
+        self._recorder.label(labels(self._settings))
+        self._memory = MemoryMonitor(self._settings, directory=directory)
         self._memory.start()
+        self._memory_desk = MemoryDesk(node, self._memory)
         self._resources = resources = Resources(
             self._settings,
             RobotView(self._robot),
@@ -160,6 +177,7 @@ class TreeProcess:
         self.stop()
 
     def _on_parameters(self, settings: TreeSettings) -> None:
+        self._recorder.label(labels(settings))
         self._resources.settings = settings  # the others are read-only: only LIVE_PARAMETERS can differ
 
     def _figures(self) -> dict[str, Any]:
@@ -171,7 +189,7 @@ class TreeProcess:
         }
 
     def _publish_diagnostics(self) -> None:
-        policy, memory = self._client.status(), self._memory.reading()
+        policy = self._client.status()
         recorder = self._recorder.status()
         rows = [
             self._row(
@@ -192,15 +210,23 @@ class TreeProcess:
                 f"{policy.state}: {policy.detail}",
                 {"frames_handed": policy.frames_handed, "steps_taken": policy.steps_taken, "restarts": policy.restarts},
             ),
-            self._row("recorder", DiagnosticStatus.ERROR if recorder.error else DiagnosticStatus.OK, recorder.words, {}),
+            self._row(
+                "recorder",
+                DiagnosticStatus.ERROR
+                if recorder.error
+                else DiagnosticStatus.WARN
+                if recorder.behind or recorder.dropped
+                else DiagnosticStatus.OK,
+                recorder.words,
+                {
+                    "frames": recorder.frames,
+                    "episodes": recorder.episodes,
+                    "waiting": recorder.waiting,
+                    "dropped": recorder.dropped,
+                },
+            ),
+            *self._memory_desk.rows(policy),
         ]
-        if memory is not None:
-            levels = {Level.OK: DiagnosticStatus.OK, Level.CLEAR: DiagnosticStatus.WARN, Level.CRITICAL: DiagnosticStatus.ERROR}
-            rows.append(
-                self._row(
-                    "memory", levels[memory.level], f"{memory.available_mb:.0f} MB available", {"rss_mb": round(memory.rss_mb, 1)}
-                )
-            )
         array = DiagnosticArray(status=rows)
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(array)
@@ -229,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare()
         parser.parse_args(own_arguments(arguments))
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        first_to_go("tree")
         node = Node("tree")
         process = TreeProcess(node, runtime_directory())
     except (SettingsError, ParameterException, RuntimeError, OSError) as problem:

@@ -10,7 +10,7 @@ import pytest
 from vla_bt.app.drive import LockstepRun
 from vla_bt.app.loop import TickError
 from vla_bt.control.gate import GateRule
-from vla_bt.memory.monitor import Level, MemoryReading
+from vla_bt.memory.monitor import MemoryReading
 from vla_bt.policy.port import PolicyStatus
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.scenes import make_scene
@@ -71,7 +71,7 @@ def drain_battery(run: LockstepRun) -> None:
 def exhaust_memory(run: LockstepRun) -> None:
     reading = run.memory.reading()
     assert isinstance(reading, MemoryReading)
-    low = replace(reading, available_mb=100.0, level=Level.CRITICAL)
+    low = replace(reading, available_mb=100.0)
     run.memory.reading = lambda: low  # type: ignore[method-assign]
 
 

@@ -25,6 +25,7 @@ EXPECTED = {
     "policy_not_finite": AUTONOMY,
     "policy_silent": AUTONOMY,
     "memory_critical": AUTONOMY,
+    "memory_step": AUTONOMY,
     "goal_stale": AUTONOMY,
     "tick_overrun": AUTONOMY,
     "battery_low": AUTONOMY,

@@ -28,7 +28,6 @@ SETTINGS = TreeSettings(
     battery_low=0.15,
     goal_timeout_s=120.0,
     policy_output_timeout_s=0.25,
-    memory_critical_mb=500.0,
     required_inputs=["camera", "odometry", "scan", "battery"],
 )
 DRIVEN = Twist(0.3, 0.0, 0.0)
@@ -181,8 +180,9 @@ def test_a_policy_that_is_not_finite(bad: PolicyOutput) -> None:
 
 
 def test_memory_goal_and_tick() -> None:
-    assert watch.memory_causes(SETTINGS.memory_critical_mb, SETTINGS) == NONE
-    assert watch.memory_causes(SETTINGS.memory_critical_mb - 1.0, SETTINGS) == {"memory_critical": "499 MB available"}
+    assert watch.memory_causes(False, 499.0, "") == NONE
+    assert watch.memory_causes(True, 499.0, "") == {"memory_critical": "499 MB available"}
+    assert watch.memory_causes(False, 899.0, "the policy becomes int8") == {"memory_step": "the policy becomes int8"}
     assert watch.goal_causes(False, SETTINGS) == NONE
     assert watch.goal_causes(True, SETTINGS) == {"goal_stale": "not reached within 120 s"}
     assert watch.tick_causes(SETTINGS.tick_overrun_s, SETTINGS) == NONE
@@ -238,7 +238,7 @@ def test_every_cause_has_a_function_that_names_it() -> None:
         *watch.teleop_causes(TeleopInput(Twist(0.1), 0.0), 9.0, SETTINGS),
         *watch.policy_causes(policy("dead"), output(math.nan), None, 9.0, SETTINGS),
         *watch.policy_causes(policy("ready"), None, 0.0, 9.0, SETTINGS),
-        *watch.memory_causes(0.0, SETTINGS),
+        *watch.memory_causes(True, 0.0, "shrink"),
         *watch.goal_causes(True, SETTINGS),
         *watch.tick_causes(9.0, SETTINGS),
         *watch.battery_causes(Battery(0.0, 0.0), 0.0, SETTINGS),
