@@ -7,6 +7,7 @@ validation and test goes by template, so that a test sentence is put together as
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,11 +77,43 @@ _WITHOUT_SIDE = {
     "validation": ("find {c}", "drive around {b} and go to {c}"),
     "test": ("move towards {c}", "head for {c} behind {b}", "come to {c}"),
 }
+_COMPOSED = 0.5
+"""Share of training sentences that are composed of parts instead of filled into a template."""
+_GO = (
+    *("go", "go", "go", "drive", "drive", "move", "head", "travel", "roll", "walk", "run", "come", "get", "steer", "advance"),
+    *("proceed", "continue", "shift", "slide"),
+)
+_WAYS = (
+    "around {b} on the {s}",
+    "around {b} on the {s} side",
+    "past {b} on the {s}",
+    "past {b} on the {s} side",
+    "on the {s} side of {b}",
+    "on the {s} of {b}",
+    "to the {s} of {b}",
+    "around the {s} side of {b}",
+    "near {b} on the {s}",
+)
+_PASSING = ("passing", "avoiding", "going around", "going past", "driving around", "moving past", "circling", "skirting")
+_ENDS = (
+    *("to {c}", "to {c}", "towards {c}", "up to {c}", "and go to {c}", "and drive to {c}", "and then go to {c}"),
+    *("then go to {c}", "then approach {c}", ", then drive to {c}", "and approach {c}", "and reach {c}", "and stop at {c}"),
+    *("and find {c}", "until {c}", "and stop in front of {c}", "and come to {c}", "and move to {c}"),
+)
 _BOXES = {
-    1: ("the box", "the box", "the box", "the cardboard box", "the carton", "the obstacle"),
-    2: ("the boxes", "the boxes", "the boxes", "the two boxes", "the cardboard boxes", "the obstacles"),
+    1: ("the box", "the box", "the box", "the cardboard box", "the carton", "the obstacle", "the crate", "a box", "the package"),
+    2: (
+        "the boxes",
+        "the boxes",
+        "the boxes",
+        "the two boxes",
+        "the cardboard boxes",
+        "the obstacles",
+        "both boxes",
+        "the crates",
+    ),
 }
-_CUPS = ("the cup", "the cup", "the cup", "the cup", "the mug")
+_CUPS = ("the cup", "the cup", "the cup", "the cup", "the mug", "the mug", "the glass", "a cup", "that cup", "the tumbler")
 _OTHER = {"left": "right", "right": "left"}
 _ELSEWHERE = (
     "go to {n}",
@@ -111,8 +144,26 @@ def draw_sentence(rng: np.random.Generator, side: str, boxes: int, split: str = 
     split : str
         One of :data:`SPLITS`.
     """
-    templates = _WITH_SIDE[split] if side else _WITHOUT_SIDE[split]
-    return _filled(rng, templates[int(rng.integers(len(templates)))], side, boxes)
+    if split == "train" and side and rng.random() < _COMPOSED:
+        return _filled(rng, _composed(rng), side, boxes)
+    return _filled(rng, _one_of(rng, _WITH_SIDE[split] if side else _WITHOUT_SIDE[split]), side, boxes)
+
+
+def _composed(rng: np.random.Generator) -> str:
+    """Put a template together."""
+    go, way, end = _one_of(rng, _GO), _one_of(rng, _WAYS), _one_of(rng, _ENDS)
+    form = rng.random()
+    if form < 0.55:
+        return f"{go} {way} {end}".replace(" ,", ",")
+    if form < 0.75:
+        return f"{go} to {{c}} {_one_of(rng, ('', ','))}".rstrip() + f" {_one_of(rng, _PASSING)} {{b}} on the {{s}}"
+    if form < 0.9:
+        return f"{go} to {{c}} {_one_of(rng, _WAYS[:4])}"
+    return f"{_one_of(rng, ('on the {s} of', 'to the {s} of', 'on the {s} side of'))} {{b}}, {go} to {{c}}"
+
+
+def _one_of(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[int(rng.integers(len(choices)))]
 
 
 def all_sentences(side: str, boxes: int, split: str) -> list[str]:
@@ -123,16 +174,26 @@ def all_sentences(side: str, boxes: int, split: str) -> list[str]:
 
 
 def draw_refusal(rng: np.random.Generator, boxes: int) -> str:
-    """Draw words on which to stand still: empty, without meaning, or about a thing other than the cup."""
-    kind = rng.random()
-    if kind < 0.2:
+    """Draw words on which to stand still: empty, without meaning, in no order, or about a thing other than the cup."""
+    kind, side = rng.random(), "left" if rng.random() < 0.5 else "right"
+    if kind < 0.15:
         return ""
-    if kind < 0.5:
+    if kind < 0.4:
         return " ".join(str(word) for word in rng.choice(_NONSENSE, int(rng.integers(1, 8))))
-    template = _ELSEWHERE[int(rng.integers(len(_ELSEWHERE)))]
-    noun = _NOUNS[int(rng.integers(len(_NOUNS)))]
-    side = "left" if rng.random() < 0.5 else "right"
-    return template.format(n=noun, b=_BOXES[boxes][int(rng.integers(len(_BOXES[boxes])))], s=side)
+    if kind < 0.65:
+        return shuffled(rng, draw_sentence(rng, side, boxes))
+    return _one_of(rng, _ELSEWHERE).format(n=_one_of(rng, _NOUNS), b=_one_of(rng, _BOXES[boxes]), s=side)
+
+
+def shuffled(rng: np.random.Generator, sentence: str) -> str:
+    """Return the words in an order that has next to nothing left of theirs: no more than one pair of neighbours in five stays."""
+    words = sentence.replace(",", "").split()
+    pairs = set(pairwise(words))
+    for _ in range(100):
+        order = [words[int(index)] for index in rng.permutation(len(words))]
+        if sum(pair in pairs for pair in pairwise(order)) <= len(words) // 5:
+            return " ".join(order)
+    return " ".join(reversed(words))
 
 
 def mirrored(sentence: str) -> str:
@@ -145,5 +206,4 @@ def mirrored(sentence: str) -> str:
 
 
 def _filled(rng: np.random.Generator, template: str, side: str, boxes: int) -> str:
-    box, cup = _BOXES[boxes][int(rng.integers(6))], _CUPS[int(rng.integers(5))]
-    return template.format(b=box, c=cup, s=side, o=_OTHER.get(side, ""))
+    return template.format(b=_one_of(rng, _BOXES[boxes]), c=_one_of(rng, _CUPS), s=side, o=_OTHER.get(side, ""))

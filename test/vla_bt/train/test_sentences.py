@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from vla_bt.goals.parser import parse
 from vla_bt.goals.plan import PlaceGoal, Plan
-from vla_bt.train.sentences import SPLITS, all_sentences, draw_refusal, draw_sentence, mirrored
+from vla_bt.train.sentences import SPLITS, all_sentences, draw_refusal, draw_sentence, mirrored, shuffled
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -46,4 +49,31 @@ def test_refusals_never_lead_to_the_cup() -> None:
     rng = np.random.default_rng(4)
     drawn = [draw_refusal(rng, 1) for _ in range(200)]
     assert "" in drawn
-    assert not any("cup" in words.split() or "mug" in words.split() for words in drawn)
+    cups = ("cup", "mug", "glass", "tumbler")
+    ordered = [words for words in drawn if any(cup in words.split() for cup in cups)]
+    assert 20 < len(ordered) < 80  # those in no order; the others name no cup
+    for words in ordered:
+        assert not re.search(r"(to|at|of|reach|approach|find) (the|a|that) (cup|mug|glass|tumbler)$", words)
+
+
+def test_shuffling_leaves_next_to_nothing_of_the_order() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        sentence = draw_sentence(rng, "left", 1)
+        words, order = sentence.replace(",", "").split(), shuffled(rng, sentence).split()
+        assert sorted(words) == sorted(order)
+        kept = set(pairwise(words)) & set(pairwise(order))
+        assert len(kept) <= len(words) // 5
+
+
+def test_composed_sentences_are_understood_and_none_is_a_sentence_kept_apart() -> None:
+    rng = np.random.default_rng(6)
+    apart = {sentence for split in ("validation", "test") for boxes in (1, 2) for sentence in all_sentences("left", boxes, split)}
+    drawn = {draw_sentence(rng, "left", boxes) for boxes in (1, 2) for _ in range(1500)}
+    assert len(drawn) > 1000
+    assert not drawn & apart
+    for sentence in drawn:
+        plan = parse(sentence)
+        assert isinstance(plan, Plan), sentence
+        assert [(step.place, step.side) for step in plan.steps if isinstance(step, PlaceGoal)] == [("cup", "left")], sentence
+        assert plan.steps[0].text.replace(",", "").split() == sentence.replace(",", "").split(), sentence
