@@ -87,9 +87,9 @@ class TakeRequests(Leaf):
 
     def _decide_recording(self, active: ActiveGoal | None, requests: tuple[bool, ...]) -> None:
         """Record by mode, by goal or by request: who spoke last counts. Another goal or request begins another recording."""
-        occasions = self.settings.record_during
-        occasion = -1 if self._mode.value in occasions else 0
-        if active is not None and "goal" in occasions:
+        when = self.settings.record_when
+        occasion = int(self._mode.value == when)
+        if when == "goal" and active is not None:
             occasion = active.id
         if occasion != self._occasion:
             self._occasion = occasion

@@ -17,7 +17,7 @@ class ConsultPolicy(Leaf):
     """While a place is being sought, hand each new frame to the policy once and publish its newest answer."""
 
     READS = ("frame", "odometry", "gate", "mode", "goal")
-    WRITES = ("policy_status", "policy_output")
+    WRITES = ("policy_status", "policy_output", "policy_frame")
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -54,6 +54,7 @@ class ConsultPolicy(Leaf):
         fresh = frame is not STALE and frame.sequence != self._handed_sequence
         if fresh and policy.hand_frame(frame.sequence, frame.received_s, self._measured()):
             self._handed_sequence = frame.sequence
+            self.write("policy_frame", frame.sequence)
             self.feedback_message = f"frame {frame.sequence} handed over"
 
     def _measured(self) -> Twist:

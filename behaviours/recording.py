@@ -3,101 +3,175 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from py_trees.common import Status
 
 from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE, Staleness
 from vla_bt.episodes.format import FrameSample
-from vla_bt.port import FrameInfo, Request
-from vla_bt.words import ZERO, Source
+from vla_bt.goals.ledger import ActiveGoal
+from vla_bt.policy.port import PolicyOutput, PolicyStatus
+from vla_bt.port import FrameInfo, GateStatus, Odometry, Request
+from vla_bt.words import Mode, Source
 
-FRAMES_REMEMBERED = 8
-"""More than the ring holds."""
+FRAMES_REMEMBERED = 64
+"""Descriptions of frames, not pixels: a policy of two seconds beside a camera of 30 Hz still finds its own."""
+
+
+class _Known(NamedTuple):
+    """What a tick's decision rested on; the next tick records it, when the command has left and the gate has answered."""
+
+    tick: int
+    at_s: float
+    frame: FrameInfo | Staleness
+    odometry: Odometry | Staleness
+    mode: Mode
+    goal: ActiveGoal | None
+    status: PolicyStatus | Staleness
+    output: PolicyOutput | Staleness
 
 
 class AppendFrame(Leaf):
     """When a frame is due, hand over what the last request was decided on, asked for, and led to.
 
     The picture is the one the decision was made on; for a person's velocity that is the newest one they could see, which has to
-    be fresh. No picture is recorded twice in a row: beside a dead camera nothing is recorded.
+    be fresh. Never one that arrived after the decision, and none twice in a row: beside a dead camera nothing is recorded. For a
+    policy slower than the camera's ring the picture is copied when the policy gets it.
     """
 
-    READS = ("recording_wanted", "request", "frame", "gate", "odometry", "mode", "goal", "policy_status", "policy_output")
+    READS = (
+        "recording",
+        "request",
+        "frame",
+        "gate",
+        "odometry",
+        "mode",
+        "goal",
+        "policy_frame",
+        "policy_status",
+        "policy_output",
+    )
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._frames: OrderedDict[int, FrameInfo] = OrderedDict()
+        self._known: _Known | None = None
+        self._held: tuple[int, NDArray[np.uint8]] | None = None  # the policy's frame, and its pixels
         self._recorded = 0  # the sequence of the newest frame handed over
+        self._recording = 0
 
     def update(self) -> Status:
         """SUCCESS when a frame was handed over, FAILURE when none is due or none can be had."""
-        recorder, frame = self.resources.recorder, self.read("frame")
-        if recorder is None or not self.read("recording_wanted"):
+        recorder, number = self.resources.recorder, self.read("recording")
+        if recorder is None or not number:
+            self._known = self._held = None
             self.feedback_message = "not asked to record"
             return Status.FAILURE
-        if recorder.status().state == "idle":
+        if number != self._recording or recorder.status().state == "idle":
+            recorder.stop()
             recorder.start()
+            self._recording = number
+        decided, self._known = self._known, self._know()
+        if not recorder.due(self.now_s):
+            self._held = None
+            self.feedback_message = recorder.status().words
+            return Status.FAILURE
+        sample = self._sample(decided) if decided is not None else None
+        if sample is None:
+            self._hold()
+            self.feedback_message = "no picture of this decision that is not recorded yet; the next one will do"
+            return Status.FAILURE
+        taken = recorder.offer(sample)
+        if taken:
+            self._recorded, self._held = sample.frame_sequence, None
+        self.feedback_message = recorder.status().words
+        return Status.SUCCESS if taken else Status.FAILURE
+
+    def _know(self) -> _Known:
+        """Note what this tick decides on: the branch that drives comes after this leaf, the one that senses before."""
+        frame = self.read("frame")
         if frame is not STALE:
             self._frames[frame.sequence] = frame
             self._frames.move_to_end(frame.sequence)  # a bridge that came back may count from 1 again
             if len(self._frames) > FRAMES_REMEMBERED:
                 self._frames.popitem(last=False)
-        if not recorder.due(self.now_s):
-            self.feedback_message = "no frame is due"
-            return Status.FAILURE
-        sample = self._sample()
-        if sample is None:
-            self.feedback_message = "no picture of this decision that is not recorded yet; the next one will do"
-            return Status.FAILURE
-        taken = recorder.offer(sample)
-        if taken:
-            self._recorded = sample.frame_sequence
-        self.feedback_message = recorder.status().words
-        return Status.SUCCESS if taken else Status.FAILURE
+        return _Known(
+            self.resources.tick,
+            self.now_s,
+            frame,
+            self.read("odometry"),
+            self.read("mode"),
+            self.read("goal"),
+            self.read("policy_status"),
+            self.read("policy_output"),
+        )
 
-    def _sample(self) -> FrameSample | None:
+    def _hold(self) -> None:
+        """Copy the frame the policy just got: when its answer comes the ring may have lost it."""
+        sequence = self.read("policy_frame")
+        if sequence is STALE or sequence == self._recorded or (self._held is not None and self._held[0] == sequence):
+            return
+        image = self.resources.robot.copy_frame(sequence)
+        if image is not None and self._held is None:
+            self._held = (sequence, image)
+
+    def _picture(self, sequence: int) -> NDArray[np.uint8] | None:
+        if self._held is not None and self._held[0] == sequence:
+            return self._held[1]
+        return self.resources.robot.copy_frame(sequence)
+
+    def _sample(self, decided: _Known) -> FrameSample | None:
         """Gather one sample, None while there is no request or no picture of it: stale, recorded already, out of the ring."""
         request: Request | Staleness = self.read("request")
-        if request is STALE:
+        if request is STALE or request.tick != decided.tick:
             return None
-        frame: FrameInfo | Staleness = self.read("frame")
-        info = self._frames.get(request.frame_sequence) if request.frame_sequence else None if frame is STALE else frame
+        if request.frame_sequence:
+            info = self._frames.get(request.frame_sequence)
+        else:
+            info = None if decided.frame is STALE else decided.frame
         if info is None or info.sequence == self._recorded:
             return None
-        image = self.resources.robot.copy_frame(info.sequence)
+        image = self._picture(info.sequence)
         if image is None:
             return None
-        gate, odometry, goal = self.read("gate"), self.read("odometry"), self.read("goal")
-        status, output = self.read("policy_status"), self.read("policy_output")
+        sent_s = self.resources.sent_s
+        gate: GateStatus | Staleness = self.read("gate")
+        answered = gate is not STALE and gate.received_s >= sent_s
+        goal, status, output = decided.goal, decided.status, decided.output
         by_policy = request.source is Source.POLICY and output is not STALE
         return FrameSample(
             image=image,
             action=request.twist,
-            applied=ZERO if gate is STALE else gate.applied,
+            applied=gate.applied if answered else None,
             source=request.source,
-            mode=self.read("mode"),
+            mode=decided.mode,
             frame_sequence=info.sequence,
             exposure_s=info.stamp_s,
             receipt_s=info.received_s,
-            decided_s=self.now_s,
+            decided_s=decided.at_s,
+            commanded_s=sent_s,
+            applied_s=gate.received_s if answered else float("nan"),
             goal_text=goal.text if goal else "",
+            subgoal_text=goal.subgoal.text if goal else "",
             goal_id=request.goal_id,
-            odometry=None if odometry is STALE else odometry,
+            odometry=None if decided.odometry is STALE else decided.odometry,
             policy_latency_s=output.step.latency_s if by_policy else None,
-            weights_hash=status.info.weights_hash if status.info is not None else "",
+            weights_hash=status.info.weights_hash if status is not STALE and status.info is not None else "",
         )
 
 
 class CloseEpisode(Leaf):
     """End recording, also a failed one, when it is no longer wanted; at its 18th frame the recorder itself closes an episode."""
 
-    READS = ("recording_wanted",)
+    READS = ("recording",)
 
     def update(self) -> Status:
         """SUCCESS when recording was ended in this tick, else FAILURE."""
         recorder = self.resources.recorder
-        if recorder is None or self.read("recording_wanted") or recorder.status().state == "idle":
+        if recorder is None or self.read("recording") or recorder.status().state == "idle":
             return Status.FAILURE
         recorder.stop()
         self.feedback_message = "closed what was being recorded"

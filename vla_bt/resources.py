@@ -47,6 +47,8 @@ class Resources:
         Ticks begun so far.
     lateness_s : float
         How long after its due time the current tick began [s].
+    sent_s : float
+        Port time at which the newest request left for the gate [s].
     """
 
     settings: TreeSettings
@@ -58,3 +60,4 @@ class Resources:
     tick_time_s: float = 0.0
     tick: int = 0
     lateness_s: float = 0.0
+    sent_s: float = 0.0

@@ -90,10 +90,10 @@ class TreeSettings:
     )
     frame_period_s: float = setting(1.05, "time between recorded frames [s]", 0.1, 10.0)
     record_from_start: bool = setting(False, "record without being asked")
-    record_during: list[str] = setting(
-        [],
-        "record by itself while one of these holds: a mode, or a goal being pursued",
-        choices=("manual", "vla", "hybrid", "goal"),
+    record_when: str = setting(
+        "asked",
+        "record by itself while a goal is pursued or in a mode; or only when asked",
+        choices=("asked", "goal", "manual", "vla", "hybrid"),
     )
     record_pictures: str = setting("raw", "how episodes keep pictures; jpeg is 10 to 20 times smaller", choices=("raw", "jpeg"))
     record_scenario: str = setting("free", "what is being recorded: part of the files' names")

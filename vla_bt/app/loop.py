@@ -101,6 +101,7 @@ class TickLoop:
             where = f" near '{leaf.name}'" if leaf is not None else ""
             raise TickError(f"tick {resources.tick} failed{where}: {type(error).__name__}: {error}") from error
         self._robot.send(request)
+        resources.sent_s = self._robot.now()
         if self._witness is not None:
             self._witness(resources.tick_time_s, request, self.words)
         return request

@@ -127,8 +127,19 @@ def _lockstep(options: argparse.Namespace) -> int:
     recorder = None
     if options.record:
         from vla_bt.episodes.recorder import EpisodeRecorder
+        from vla_bt.episodes.schema import EpisodeInfo
 
-        recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, scenario=scene.name)
+        recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, storage=settings.record_pictures)
+        recorder.label(
+            EpisodeInfo(
+                scenario=scene.name,
+                pattern=scene.pattern,
+                distance=scene.distance,
+                position=scene.position,
+                seed=scene.seed,
+                origin="simulated",
+            )
+        )
     lockstep = LockstepRun(
         scene,
         options.policy or "expert",

@@ -25,13 +25,27 @@ import numpy as np
 
 from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample
 from vla_bt.episodes.schema import RAW
+from vla_bt.settings import TreeSettings
 
 QUEUE_FRAMES = 32
 QUEUE_BYTES = 256 * 1024 * 1024
 """Frames that may wait for the disk: so many, and fewer when they are larger than 720p."""
 
+MAX_LABEL = 500  # characters
+
 SYNC_QUIET = 1
 """With no more than so many frames in the queue there is time to wait until the disk holds them: a power cut then loses none."""
+
+
+def labels(settings: TreeSettings) -> EpisodeInfo:
+    """Return what the settings say of an episode; texts of any length are cut."""
+    return EpisodeInfo(
+        scenario=settings.record_scenario[:MAX_LABEL],
+        pattern=settings.record_pattern,
+        distance=settings.record_distance,
+        position=settings.record_position,
+        key_pattern=settings.record_key_pattern[:MAX_LABEL],
+    )
 
 
 def utc_now() -> datetime:

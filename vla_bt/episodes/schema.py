@@ -80,6 +80,7 @@ COLUMNS: dict[str, Column] = {
     "source": Column("u1", (), "", "", "who asked: the numbers stand in the file's attribute source_names"),
     "mode": Column("text:16", (), "", "", "manual, vla or hybrid"),
     "goal_text": Column("text:512", (), "", "", "goal that produced the command; empty for none"),
+    "subgoal_text": Column("text:512", (), "", "", "step of that goal that was being carried out: what a policy was told"),
     "goal_id": Column("u8", (), "", "", "its number; 0 for none"),
     "frame_sequence": Column("u8", (), "", "", "the camera's count"),
     "exposure_s": Column("f8", (), "s of the camera's own clock", "", "header stamp of the picture"),
@@ -118,8 +119,8 @@ class FrameSample:
         Port time of the decision [s].
     commanded_s, applied_s : float
         Port time at which the command left, and at which the gate's report arrived [s]; NaN when unknown.
-    goal_text, goal_id
-        What was being pursued; empty and 0 for nothing.
+    goal_text, subgoal_text, goal_id
+        What was being pursued, and which step of it; empty and 0 for nothing.
     odometry : Odometry or None
         As it was known at the decision.
     policy_latency_s : float or None
@@ -142,6 +143,7 @@ class FrameSample:
     commanded_s: float = math.nan
     applied_s: float = math.nan
     goal_text: str = ""
+    subgoal_text: str = ""
     goal_id: int = 0
     odometry: Odometry | None = None
     policy_latency_s: float | None = None
@@ -242,6 +244,7 @@ def row_of(sample: FrameSample, index: int, image_crc32: int, dropped_before: in
         "source": int(sample.source),
         "mode": sample.mode.value,
         "goal_text": _cut(sample.goal_text, COLUMNS["goal_text"].text_bytes),
+        "subgoal_text": _cut(sample.subgoal_text, COLUMNS["subgoal_text"].text_bytes),
         "goal_id": sample.goal_id,
         "frame_sequence": sample.frame_sequence,
         "exposure_s": sample.exposure_s,

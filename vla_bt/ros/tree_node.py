@@ -61,7 +61,7 @@ LIVE_PARAMETERS = (
     "max_policy_linear",
     "max_policy_angular",
     "stop_probability",
-    "record_during",
+    "record_when",
     "record_scenario",
     "record_pattern",
     "record_distance",
