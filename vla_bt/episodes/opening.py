@@ -1,20 +1,17 @@
 """The one way into an episode file, for everything that reads: what is hostile or damaged becomes one line.
 
 Promises: whatever the bytes are, :func:`read` returns or raises :class:`EpisodeError` within a bounded time and memory. The HDF5
-library runs in a process of its own (:mod:`vla_bt.episodes.reading`), which may crash, and never sees more than the one file; a
+library runs in a process for this file alone (:mod:`vla_bt.episodes.reading`), which may crash and never sees another one; a
 symbolic link, a pipe or a device is not opened. Threads may share it; a forked process gets a reader of its own.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import json
 import mmap
 import os
-import select
-import signal
 import socket
 import stat
 import subprocess
@@ -30,8 +27,7 @@ from numpy.typing import NDArray
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import EpisodeError
 
-PATIENCE_S = 60.0
-"""Longest wait for one file [s]; one that keeps the processor busy is given up sooner."""
+_PATIENCE_S = 90.0  # longer than the reader's own
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def read(path: Path, images: bool = True) -> Content:
         if "values" in part:
             columns[name] = np.array(part["values"], dtype=object)
         elif "offset" in part:
-            kind = np.dtype(part["dtype"])
+            kind = np.dtype(part["kind"])
             columns[name] = np.frombuffer(memory, kind, int(np.prod(shape)), part["offset"]).reshape(shape)
     return Content(path, size, told["attributes"], columns, columns.pop("images", None), parts, tuple(told["notes"]))
 
@@ -152,7 +148,7 @@ def _in_words(error: OSError) -> str:
 
 
 class _Reader:
-    """The process that reads, started when it is needed and again after it died."""
+    """The process that has files read, started when it is needed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -166,9 +162,6 @@ class _Reader:
             channel = self._running()
             try:
                 socket.send_fds(channel, [b"i" if images else b"-"], [descriptor])
-                if not select.select([channel], [], [], PATIENCE_S)[0]:
-                    self._end()
-                    raise EpisodeError(f"damaged: reading it takes longer than {PATIENCE_S:g} s")
                 answer, files, _, _ = socket.recv_fds(channel, 16, 1)
             except OSError:
                 answer, files = b"", []
@@ -176,7 +169,8 @@ class _Reader:
                 self._end()
                 raise
             if len(answer) != 16 or not files:
-                raise EpisodeError(f"damaged: {self._last_words()}")
+                self._end()
+                raise EpisodeError("can't be read: the process that reads files was ended")
         try:
             begin, length = int.from_bytes(answer[:8], "little"), int.from_bytes(answer[8:], "little")
             memory = mmap.mmap(files[0], begin + length, access=mmap.ACCESS_COPY)
@@ -189,10 +183,11 @@ class _Reader:
             if self._owner != os.getpid():  # this is a fork: the process belongs to the parent
                 self._channel.close()
                 self._channel = self._process = None
-            elif self._process.poll() is not None or select.select([self._channel], [], [], 0)[0]:
-                self._end()  # it read a damaged file before and left
+            elif self._process.poll() is not None:
+                self._end()
         if self._channel is None:
             ours, theirs = socket.socketpair()
+            ours.settimeout(_PATIENCE_S)
             with theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "vla_bt.episodes.reading", str(theirs.fileno())],
@@ -204,18 +199,6 @@ class _Reader:
                 )
             self._channel, self._owner = ours, os.getpid()
         return self._channel
-
-    def _last_words(self) -> str:
-        """Say how the process came to its end, and clear it away."""
-        process = self._process
-        assert process is not None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
-        code = process.poll()
-        self._end()
-        if code == -signal.SIGXCPU:
-            return "reading it does not come to an end"
-        return "the HDF5 library crashes on it" if code is not None and code < 0 else "its reader gave up"
 
     def _end(self) -> None:
         if self._channel is not None:

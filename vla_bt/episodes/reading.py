@@ -1,15 +1,16 @@
-"""The process that touches an untrusted HDF5 file, so that nobody else has to: ``python -m vla_bt.episodes.reading SOCKET``.
+"""The processes that touch untrusted HDF5 files, so that nobody else has to: ``python -m vla_bt.episodes.reading SOCKET``.
 
-The HDF5 library crashes on some damaged files, loops on others, and unpacks a kilobyte to gigabytes if a file says so. Here it
-does so alone: memory and processor time are bounded, and :mod:`vla_bt.episodes.opening` survives this process.
+The HDF5 library crashes on some damaged files, loops on others, and unpacks a kilobyte to gigabytes if a file says so. Here each
+file meets it in a fresh process, forked for this file alone, with bounded memory and time; the one that forks never opens a file.
 
 Promises: only top-level datasets of plain numbers and texts, stored in the file itself, are read; no link is followed, no other
-file opened, no filter loaded; what is read is within the limits below. It answers each request (an open file and what is wanted
-of it) with one block of shared memory: arrays, then a description of them as JSON.
+file opened, no filter loaded; what is read is within the limits below. Each request (an open file and what is wanted of it) is
+answered with one block of shared memory: arrays, then a description of them as JSON.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -32,11 +33,16 @@ TEXTS = 4096  # rows of texts
 VALUES = 64  # of an attribute that is an array
 COLUMN_BYTES = 16 << 20
 IMAGES_BYTES = 512 << 20
-ROOM_BYTES = 256 << 20  # memory beside the images
+ROOM_BYTES = 128 << 20  # memory beside the images
+PATIENCE_S = 60  # for any file, however slow the disk
 SECONDS, BYTES_A_SECOND = 2, 20 << 20  # of processor time: the first for any file, more for its images
+
+CODEC_BYTES = 1 << 30  # room of addresses, not of memory, for the library that unpacks JPEGs
+JPEG, JPEG_ENDS = "images_jpeg", "images_jpeg_ends"  # one JPEG behind the other, and where each ends
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 ALIGNMENT = 64
+_UNPACKED_JPEG = 3
 
 
 class RefusedError(Exception):
@@ -44,33 +50,57 @@ class RefusedError(Exception):
 
 
 def main() -> None:
-    """Answer requests until the other side is gone, or the library has met a damaged file: then it may be damaged, too."""
+    """Have each file read by a child; end when the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     channel = socket.socket(fileno=int(sys.argv[1]))
-    size = _memory_bytes()
     while True:
         wish, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not wish:
             return
-        _limit_memory(size + ROOM_BYTES)
-        _limit_seconds(SECONDS)
-        trusted = True
-        try:
-            block = _answer(files[0], wish == b"i", size)
-        except RefusedError as error:
-            block = _describe({"error": str(error)})
-        except MemoryError:
-            trusted, block = False, _describe({"error": "takes too much memory to read"})
-        except Exception as error:  # whatever the library makes of a damaged file
-            trusted, block = False, _describe({"error": f"damaged ({_short(error)})"})
-        finally:
-            os.close(files[0])
-        begin, length, block_fd = block
-        socket.send_fds(channel, [REPLY.pack(begin, length)], [block_fd])
-        os.close(block_fd)
-        if not trusted:
-            return
+        child = os.fork()
+        if not child:
+            os._exit(_serve(channel, files[0], wish == b"i"))
+        os.close(files[0])
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == _UNPACKED_JPEG:
+            import cv2  # noqa: F401 -- so that the next child has it
+        elif code:
+            _send(channel, _describe({"error": f"damaged: {_last_words(code)}"}))
+
+
+def _serve(channel: socket.socket, file: int, want_images: bool) -> int:
+    """Answer one request, in a process that ends afterwards; returns its exit code."""
+    signal.alarm(PATIENCE_S)
+    size = _memory_bytes()
+    _limit_memory(size + ROOM_BYTES)
+    _limit_seconds(SECONDS)
+    try:
+        _send(channel, _answer(file, want_images, size))
+        return _UNPACKED_JPEG if "cv2" in sys.modules else 0
+    except RefusedError as error:
+        words = str(error)
+    except UnicodeError:
+        words = "holds a name that is no text"
+    except Exception as error:  # whatever the library makes of a damaged file
+        no_room = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        words = "takes too much memory to read" if no_room else f"damaged ({_short(error)})"
+    _send(channel, _describe({"error": words}))
+    return 0
+
+
+def _send(channel: socket.socket, block: tuple[int, int, int]) -> None:
+    begin, length, descriptor = block
+    socket.send_fds(channel, [REPLY.pack(begin, length)], [descriptor])
+    os.close(descriptor)
+
+
+def _last_words(code: int) -> str:
+    if code == -signal.SIGXCPU:
+        return "reading it does not come to an end"
+    if code == -signal.SIGALRM:
+        return f"reading it takes longer than {PATIENCE_S} s"
+    return "the HDF5 library crashes on it" if code < 0 else "reading it fails"
 
 
 def _memory_bytes() -> int:
@@ -97,39 +127,86 @@ def _answer(descriptor: int, want_images: bool, size: int) -> tuple[int, int, in
     with file:
         if len(file) > NAMES:
             raise RefusedError(f"holds {len(file)} names; an episode has less than {NAMES}")
-        parts = [_part(file, name) for name in file]
         notes: list[str] = []
         attributes = _attributes(file, notes)
-        arrays: dict[str, Any] = {}
-        begin = 0
+        parts = [_part(file, name) for name in file]
+        _add_jpeg(parts, attributes)
+        begin = images_begin = 0
         for part in parts:
-            if part["why"] or (part["name"] == "images" and not want_images):
+            if part["why"] or (part["name"] == "images" and not want_images) or part["name"] == JPEG:
                 continue
-            data = file[part["name"]]
-            if part["text"]:
-                part["values"] = [_text(value) for value in data[()]]
+            if part["kind"] == "text":
+                part["values"] = [_text(value) for value in file[part["name"]][()]]
                 continue
             part["offset"] = begin
-            arrays[part["name"]] = data
-            begin += -(-data.size * data.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        if "images" in arrays:
-            images = arrays["images"]
-            chunk = int(np.prod(images.chunks)) if images.chunks else 0
-            _limit_memory(size + ROOM_BYTES + images.size + 3 * chunk)
-            _limit_seconds(SECONDS + images.size / BYTES_A_SECOND)
+            kind = np.dtype(part["kind"])
+            if part["name"] == "images":
+                images_begin = _bytes(kind, part["shape"])
+                _limit_memory(
+                    size + ROOM_BYTES + images_begin + 3 * part["chunk"] + (CODEC_BYTES if "jpeg" in part["packed"] else 0)
+                )
+                _limit_seconds(SECONDS + images_begin / BYTES_A_SECOND)
+            begin += -(-_bytes(kind, part["shape"]) // ALIGNMENT) * ALIGNMENT
         block = os.memfd_create("episode")
         if begin:
             os.ftruncate(block, begin)
-            with mmap.mmap(block, begin) as memory:
-                for part in parts:
-                    if "offset" in part:
-                        data = arrays[part["name"]]
-                        kind = data.dtype.newbyteorder("=")
-                        view: Any = np.frombuffer(memory, kind, data.size, part["offset"]).reshape(data.shape)
-                        if data.size:
-                            data.read_direct(view)
-                        part["dtype"], view = kind.str, None  # nothing may point into the memory when it is unmapped
+            memory = mmap.mmap(block, begin)
+            for part in parts:
+                if "offset" in part:
+                    _fill(memory, part, file)
         return _describe({"error": "", "attributes": attributes, "parts": parts, "notes": notes}, block)
+
+
+def _fill(memory: mmap.mmap, part: dict[str, Any], file: h5py.File) -> None:
+    """Read one dataset into its place."""
+    kind = np.dtype(part["kind"])
+    count = _bytes(kind, part["shape"]) // kind.itemsize
+    if not count:
+        return
+    view: Any = np.frombuffer(memory, kind, count, part["offset"]).reshape(part["shape"])
+    if "jpeg" in part["packed"]:
+        _decode(file[JPEG][()], file[JPEG_ENDS][()], view)
+    else:
+        file[part["name"]].read_direct(view)
+
+
+def _add_jpeg(parts: list[dict[str, Any]], attributes: dict[str, Any]) -> None:
+    """Where pictures are kept as JPEGs, add the part ``images`` that they make."""
+    by_name = {part["name"]: part for part in parts}
+    blobs, ends = by_name.get(JPEG), by_name.get(JPEG_ENDS)
+    if blobs is None or ends is None or "images" in by_name:
+        return
+    height, width = (attributes.get(f"image_{side}") for side in ("height", "width"))
+    images = {**blobs, "name": "images", "packed": ["jpeg"], "chunk": 0, "units": ""}
+    if blobs["why"] or ends["why"]:
+        images["why"] = f"can't be read: {JPEG if blobs['why'] else JPEG_ENDS} {blobs['why'] or ends['why']}"
+    elif (
+        blobs["kind"] != "uint8" or len(blobs["shape"]) != 1 or ends["kind"][:3] not in ("int", "uin") or len(ends["shape"]) != 1
+    ):
+        images["why"] = f"can't be read: {JPEG} is {blobs['kind']} and {JPEG_ENDS} {ends['kind']}, expected rows of whole numbers"
+    elif not all(isinstance(side, int) and 1 <= side <= 1 << 15 for side in (height, width)):
+        images["why"] = "can't be read: the attributes image_height and image_width don't tell their size"
+    else:
+        images["shape"] = [ends["shape"][0], height, width, 3]
+        size = _bytes(np.dtype("u1"), images["shape"])
+        if size > IMAGES_BYTES:
+            images["why"] = f"would take {_in_words(size)}; at most {_in_words(IMAGES_BYTES)} are read"
+    parts.append(images)
+
+
+def _decode(blobs: Any, ends: Any, images: Any) -> None:
+    """Unpack the JPEGs; each must have the size the file tells."""
+    import cv2
+
+    begin = 0
+    for index, end in enumerate(int(value) for value in ends):
+        if not begin < end <= len(blobs):
+            raise RefusedError(f"picture {index} lies outside {JPEG}")
+        picture = cv2.imdecode(blobs[begin:end], cv2.IMREAD_COLOR_RGB)
+        if picture is None or picture.shape != images.shape[1:]:
+            what = "is no JPEG" if picture is None else f"is {picture.shape[1]} x {picture.shape[0]}"
+            raise RefusedError(f"picture {index} {what}; expected {images.shape[2]} x {images.shape[1]}")
+        images[index], begin = picture, end
 
 
 def _describe(description: dict[str, Any], block: int | None = None) -> tuple[int, int, int]:
@@ -144,7 +221,7 @@ def _describe(description: dict[str, Any], block: int | None = None) -> tuple[in
 
 def _part(file: h5py.File, name: str) -> dict[str, Any]:
     """Describe one name of the file and say under ``why`` what speaks against reading it."""
-    part: dict[str, Any] = {"name": name, "text": False, "kind": "", "shape": [], "packed": [], "units": "", "why": ""}
+    part: dict[str, Any] = {"name": name, "kind": "", "shape": [], "packed": [], "chunk": 0, "units": "", "why": ""}
     link = file.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise RefusedError(
@@ -172,9 +249,9 @@ def _part(file: h5py.File, name: str) -> dict[str, Any]:
     part |= {"kind": _kind(kind), "shape": list(shape or ()), "packed": [FILTERS.get(number, str(number)) for number in filters]}
     part["units"] = _units(data)
     text = h5py.check_string_dtype(kind)
-    part["text"] = text is not None
     sizes = [_bytes(kind, shape or ()), _bytes(kind, chunk)]
-    most = IMAGES_BYTES if name == "images" else COLUMN_BYTES
+    part["chunk"] = sizes[1]
+    most = IMAGES_BYTES if name in ("images", JPEG) else COLUMN_BYTES
     if shape is None:
         part["why"] = "holds nothing"
     elif unknown:
@@ -223,7 +300,7 @@ def _kind(kind: np.dtype[Any]) -> str:
         return "references"
     if h5py.check_vlen_dtype(kind) is not None:
         return "arrays of differing lengths"
-    return "records" if kind.fields else str(kind.base)[:40]
+    return "records" if kind.fields or kind.subdtype else kind.name
 
 
 def _attributes(file: h5py.File, notes: list[str]) -> dict[str, Any]:
