@@ -2,13 +2,13 @@
 # make test   everything that must hold: lint, types, tests
 # Both install what they need into .venv first (pinned), so a bare clone is enough.
 
-.PHONY: demo test lint install style types tests clean
+.PHONY: demo test lint install browser style types tests clean
 
 demo: install
 	@.venv/bin/vla-bt demo
 
 # Every step runs, so that one look shows all that fails; the exit code is 0 only if none did.
-test: install
+test: install browser
 	@$(MAKE) --no-print-directory --keep-going style types tests
 
 lint: install
@@ -16,6 +16,9 @@ lint: install
 
 install:
 	@tools/install.sh
+
+browser: install
+	@tools/browser.sh
 
 style:
 	@echo "== ruff"

@@ -29,6 +29,7 @@ setup(
         "": ["*.yaml", "*.xml", "*.json", "*.txt"],
         "vla_bt.config": ["*/*.yaml"],
         "vla_bt.policy": ["weights/*/*"],
+        "vla_bt.dashboard": ["assets/*"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vla_bt"]),
@@ -55,6 +56,7 @@ setup(
         "sentencepiece>=0.2",
         "pillow>=10",
         "rich>=13",
+        "aiohttp>=3.9",
         "matplotlib>=3.7",
         "pydot>=2",
     ],
@@ -75,6 +77,7 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2",
             "hypothesis>=6",
+            "playwright>=1.40",
             "packaging>=23",
             "setuptools>=70.1",
             "ruff",

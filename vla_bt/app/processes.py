@@ -26,10 +26,11 @@ MODULES = {
     "gate": "vla_bt.ros.gate_node",
     "tree": "vla_bt.ros.tree_node",
     "camera": "vla_bt.ros.camera_node",
+    "dashboard": "vla_bt.cli.main",
 }
 """Process name -> the module that is its ``main``."""
 
-ENDING = ("tree", "sim", "camera", "bridge", "gate")
+ENDING = ("dashboard", "tree", "sim", "camera", "bridge", "gate")
 """The order in which they end."""
 
 PATIENCE_S = 4.0

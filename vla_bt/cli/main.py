@@ -26,6 +26,7 @@ VERBS = {
     "train": "teach a policy in the simulator",
     "eval": "measure a policy in scripted scenarios",
     "runs": "look into finished runs: what happened, and why the robot stood",
+    "dashboard": "a web page that shows what the robot sees, decides and did",
     "bench": "measure ticks and stops",
     "doctor": "check this machine",
 }
