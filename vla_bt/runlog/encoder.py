@@ -131,7 +131,7 @@ class Encoder:
             *self._cause_rows(_value(board, "verdict"), _value(board, "mode"), t, full),
             *self._goals(board.get("/goal_events"), moment.at_s, full),
             *self._tree(moment, t, full),
-            *self._slow("/memory", "reading", _value(board, "memory"), "level", SLOW_PERIOD_S, t, full),
+            *self._slow("/memory", "state", _value(board, "memory"), "level", SLOW_PERIOD_S, t, full),
             *self._slow("/policy", "status", _value(board, "policy_status"), "state", HEARTBEAT_S, t, full),
             *self._blackboard(board, full),
         ]
@@ -269,8 +269,8 @@ class Encoder:
         if value is None:
             return
         now = plain(getattr(value, state, None))
-        if self._changed(topic, now) and now not in ("ok", "ready"):
-            detail = getattr(value, "detail", "")
+        if self._changed(topic, now) and now not in ("fine", "ready"):
+            detail = getattr(value, "detail", "") or getattr(value, "words", "")
             self._say(Level.WARNING, topic, f"{topic[1:]} {now}" + (f": {detail}" if detail else ""))
         if self._due(topic, now, period_s, t) or full:
             yield topic, {name: plain(value, self._began_s)}

@@ -137,7 +137,7 @@ class _Count:
         self.goals[number] = {**begun, **{key: content[key] for key in keys if key in content}}
 
     def _on_memory(self, t: float, content: dict[str, Any]) -> None:
-        value = content["reading"].get("available_mb")
+        value = content["state"]["reading"]["available_mb"]
         if isinstance(value, (int, float)):
             self.memory_mb = value if self.memory_mb is None else min(self.memory_mb, value)
 

@@ -73,7 +73,7 @@ SCHEMAS: Mapping[str, dict[str, Any]] = {
     "/causes": _schema(active=_rows(name=_TEXT, words=_TEXT, details=_TEXT, effect=_TEXT, since=_NUMBER)),
     "/goal": _schema(id={"type": "integer"}, state=_TEXT, text=_TEXT, doing=_TEXT, reason=_TEXT),
     "/tree": _schema(changes=_rows(node={"type": "integer"}, name=_TEXT, status=_TEXT, message=_TEXT)),
-    "/memory": _schema(reading=_ANY),
+    "/memory": _schema(state=_ANY),
     "/policy": _schema(status=_ANY),
     "/blackboard": _schema(writes=_ANY),
     # The schema that Foxglove's log panel knows.

@@ -163,7 +163,7 @@ class _Inquiry:
             headline=headline,
             causes=self.causes,
             driver=self._driver(),
-            before=self._before(),
+            before=self._before(since_s),
             gate=self._gate_words(),
             goal=self._goal_words(),
             then=self._then() if held else "",
@@ -189,8 +189,11 @@ class _Inquiry:
         if self.request["source"] == "safety":
             who = f"'{self.leaf}'" if self.leaf else "the tree"
             return True, "leaf", self.since_s, f"{who} held the robot since {_s(self.since_s)}: {self.words}"
+        blocked = self._blocked()
+        if blocked is not None:
+            return True, "direction", *blocked
         if _still(self.asked):
-            return self._asked_to_stand()
+            return True, "leaf", self.since_s, f"'{self.leaf}' asked the robot to stand since {_s(self.since_s)}: {self.words}"
         if acts in ("fault", "waits") and self.gate is not None:
             held_s = float(self.gate["since"])
             return (
@@ -212,22 +215,32 @@ class _Inquiry:
         dead_s = began_s + float(self.request["valid_for_s"])
         if self.at.time_s < dead_s:
             return None
+        good_ms = 1e3 * float(self.request["valid_for_s"])
         words = (
             f"the gate's time-out held the robot since about {dead_s:.2f} s: the tree did not tick from {began_s:.2f} to "
-            f"{until_s:.2f} s, and its last request was good for {1e3 * float(self.request['valid_for_s']):.0f} ms (inferred)"
+            f"{until_s:.2f} s, and its last request was good for {good_ms:.0f} ms ({self._gate_afterwards(until_s)})"
         )
         return dead_s, words
 
-    def _asked_to_stand(self) -> tuple[bool, str, float | None, str]:
-        if not _still(self.proposed):
-            blocked = [cause for cause in self.causes if cause.effect == "direction"]
-            if blocked:
-                since_s = min(cause.since_s for cause in blocked)
-                since_s = max(since_s, self.since_s or since_s)
-                names = " and ".join(cause.words for cause in blocked)
-                words = f"a blocked direction held the robot since {since_s:.2f} s: {names}; '{self.leaf}' asked for"
-                return True, "direction", since_s, f"{words} {_speed(self.proposed)} into it"
-        return True, "leaf", self.since_s, f"'{self.leaf}' asked the robot to stand since {_s(self.since_s)}: {self.words}"
+    def _gate_afterwards(self, until_s: float) -> str:
+        """Return what the gate told the first tick after a gap: the proof, where there is one."""
+        for entry in self.run.entries(until_s - 1e-3, until_s + 1e-3):
+            if entry.topic == "/gate" and entry.content["acts"] in ("waits", "stops", "estop", "fault"):
+                return f"the gate afterwards: {entry.content['words']}"
+        return "inferred"
+
+    def _blocked(self) -> tuple[float, str] | None:
+        """Judge what a blocked direction left of the velocity: nothing of its linear part, or something."""
+        blocked = [cause for cause in self.causes if cause.effect == "direction"]
+        if not blocked or _still(self.proposed[:2]) or not _still(self.asked[:2]):
+            return None
+        since_s = min(cause.since_s for cause in blocked)
+        if _still(self.asked):  # since it also stands still
+            since_s = max(since_s, self.since_s or since_s)
+        names = " and ".join(cause.words for cause in blocked)
+        rest = "" if _still(self.asked) else f", and could only turn ({self.asked[2]:+.2f} rad/s)"
+        words = f"a blocked direction held the robot since {since_s:.2f} s: {names}; '{self.leaf}' asked for"
+        return since_s, f"{words} {_speed(self.proposed)}{rest}"
 
     def _not_let_through(self) -> tuple[bool, str, float | None, str]:
         assert self.gate is not None
@@ -262,18 +275,18 @@ class _Inquiry:
         limited = "" if _same(self.proposed, self.asked) else f" (of {_speed(self.proposed)} that '{self.leaf}' proposed)"
         return f"{source}, {words}{limited}"
 
-    def _before(self) -> str:
+    def _before(self, since_s: float | None) -> str:
         """Say who drove before the present driver or hold, from the log just before it."""
-        if self.since_s is None or self.since_s <= self.run.first_s + 1e-3:
+        if since_s is None or since_s <= self.run.first_s + 1e-3:
             return ""
         before: dict[str, Any] = {}
-        for entry in self.run.from_full(self.since_s - 1e-3):
+        for entry in self.run.from_full(since_s - 1e-3):
             if entry.topic == "/request":
                 before = entry.content
         if not before:
             return ""
         verb = "stood" if _still(_twist(before["asked"])) else "drove"
-        return f"{before['source']}: '{before['leaf']}' {verb} until {self.since_s:.2f} s: {before['words']}"
+        return f"{before['source']}: '{before['leaf']}' {verb} until {since_s:.2f} s: {before['words']}"
 
     def _gate_words(self) -> str:
         if self.gate is None:
@@ -288,7 +301,7 @@ class _Inquiry:
             return f"limited what was asked ({_speed(self.asked)}): {done}{known}"
         heard_s = self.at.time_s - float(self.gate["t"])
         silent = any(cause.name == "gate_silent" for cause in self.causes)
-        late = f" (last heard {heard_s:.2f} s before)" if silent else ""
+        late = f" (last heard {heard_s:.2f} s before)" if silent or self.at.gap else ""
         return f"{done}; it says: {self.gate['words'] or acts}{late}"
 
     def _goal_words(self) -> str:
