@@ -21,6 +21,13 @@ FRAMES_REMEMBERED = 64
 """Descriptions of frames, not pixels: a policy of two seconds beside a camera of 30 Hz still finds its own."""
 
 
+class _Seen(NamedTuple):
+    """A frame, and the odometry known when the policy was handed it, or else when it came."""
+
+    frame: FrameInfo
+    odometry: Odometry | Staleness
+
+
 class _Known(NamedTuple):
     """What a tick's decision rested on; the next tick records it, when the command has left and the gate has answered."""
 
@@ -57,7 +64,8 @@ class AppendFrame(Leaf):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._frames: OrderedDict[int, FrameInfo] = OrderedDict()
+        self._frames: OrderedDict[int, _Seen] = OrderedDict()
+        self._policy_frame = 0
         self._known: _Known | None = None
         self._held: tuple[int, NDArray[np.uint8]] | None = None  # the policy's frame, and its pixels
         self._recorded = 0  # the sequence of the newest frame handed over
@@ -92,17 +100,23 @@ class AppendFrame(Leaf):
 
     def _know(self) -> _Known:
         """Note what this tick decides on: the branch that drives comes after this leaf, the one that senses before."""
-        frame = self.read("frame")
+        frame, odometry, handed = self.read("frame"), self.read("odometry"), self.read("policy_frame")
         if frame is not STALE:
-            self._frames[frame.sequence] = frame
-            self._frames.move_to_end(frame.sequence)  # a bridge that came back may count from 1 again
+            known = self._frames.get(frame.sequence)
+            if known is None or known.frame != frame:  # a bridge that came back may count from 1 again
+                self._frames[frame.sequence] = _Seen(frame, odometry)
+            self._frames.move_to_end(frame.sequence)
             if len(self._frames) > FRAMES_REMEMBERED:
                 self._frames.popitem(last=False)
+        if handed is not STALE and handed != self._policy_frame:
+            self._policy_frame = handed
+            if handed in self._frames:
+                self._frames[handed] = _Seen(self._frames[handed].frame, odometry)
         return _Known(
             self.resources.tick,
             self.now_s,
             frame,
-            self.read("odometry"),
+            odometry,
             self.read("mode"),
             self.read("goal"),
             self.read("policy_status"),
@@ -129,11 +143,12 @@ class AppendFrame(Leaf):
         if request is STALE or request.tick != decided.tick:
             return None
         if request.frame_sequence:
-            info = self._frames.get(request.frame_sequence)
+            seen = self._frames.get(request.frame_sequence)
         else:
-            info = None if decided.frame is STALE else decided.frame
-        if info is None or info.sequence == self._recorded:
+            seen = None if decided.frame is STALE else self._frames.get(decided.frame.sequence)
+        if seen is None or seen.frame.sequence == self._recorded:
             return None
+        info = seen.frame
         image = self._picture(info.sequence)
         if image is None:
             return None
@@ -158,6 +173,7 @@ class AppendFrame(Leaf):
             subgoal_text=goal.subgoal.text if goal else "",
             goal_id=request.goal_id,
             odometry=None if decided.odometry is STALE else decided.odometry,
+            seen_odometry=None if seen.odometry is STALE else seen.odometry,
             policy_latency_s=output.step.latency_s if by_policy else None,
             weights_hash=status.info.weights_hash if status is not STALE and status.info is not None else "",
         )

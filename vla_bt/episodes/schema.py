@@ -91,6 +91,13 @@ COLUMNS: dict[str, Column] = {
     "odometry": Column(
         "f8", (6,), "m, m, rad, m/s, m/s, rad/s", "pose in odom, velocity in base_link", "at the decision; NaN without odometry"
     ),
+    "seen_odometry": Column(
+        "f8",
+        (6,),
+        "m, m, rad, m/s, m/s, rad/s",
+        "pose in odom, velocity in base_link",
+        "when the policy got the picture",
+    ),
     "policy_latency_s": Column("f8", (), "s", "", "time of the policy's step behind the command; NaN when it had none"),
     "weights_hash": Column("text:80", (), "", "", "of the policy that was asked; empty without weights"),
     "frames_dropped_before": Column("u4", (), "", "", "frames that were due since the last one and found the queue full"),
@@ -123,6 +130,8 @@ class FrameSample:
         What was being pursued, and which step of it; empty and 0 for nothing.
     odometry : Odometry or None
         As it was known at the decision.
+    seen_odometry : Odometry or None
+        As it was known when the policy was handed the picture, or else when the picture came: what was known of it then.
     policy_latency_s : float or None
         Time of the policy's step the decision rests on [s].
     weights_hash : str
@@ -146,6 +155,7 @@ class FrameSample:
     subgoal_text: str = ""
     goal_id: int = 0
     odometry: Odometry | None = None
+    seen_odometry: Odometry | None = None
     policy_latency_s: float | None = None
     weights_hash: str = ""
     event_type: str = ""
@@ -233,8 +243,6 @@ def file_attributes(
 
 def row_of(sample: FrameSample, index: int, image_crc32: int, dropped_before: int = 0) -> dict[str, Any]:
     """Return a frame's row of every column, as plain numbers and texts."""
-    odometry = sample.odometry
-    pose = (odometry.x, odometry.y, odometry.yaw, *odometry.twist) if odometry is not None else (math.nan,) * 6
     moving = MOVE if not sample.action.is_zero() else STAND
     return {
         "actions": tuple(sample.action if index else Twist()),
@@ -252,12 +260,17 @@ def row_of(sample: FrameSample, index: int, image_crc32: int, dropped_before: in
         "decided_s": sample.decided_s,
         "commanded_s": sample.commanded_s,
         "applied_s": sample.applied_s,
-        "odometry": pose,
+        "odometry": _pose(sample.odometry),
+        "seen_odometry": _pose(sample.seen_odometry),
         "policy_latency_s": math.nan if sample.policy_latency_s is None else sample.policy_latency_s,
         "weights_hash": _cut(sample.weights_hash, COLUMNS["weights_hash"].text_bytes),
         "frames_dropped_before": dropped_before,
         "image_crc32": image_crc32,
     }
+
+
+def _pose(odometry: Odometry | None) -> tuple[float, ...]:
+    return (odometry.x, odometry.y, odometry.yaw, *odometry.twist) if odometry is not None else (math.nan,) * 6
 
 
 def _cut(text: str, size: int) -> str:
