@@ -23,7 +23,7 @@ from vla_bt.sim.world import SimWorld
 from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
 from vla_bt.words import Twist
 
-_PERIODS_S = (0.05, 0.1, 0.1, 0.15, 0.2)
+_PERIODS_S = (0.05, 0.1, 0.1, 0.1, 0.15, 0.15, 0.2, 0.2)
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
 ARRAYS = ("frames", "elapsed", "twist", "actions", "stop", "auxiliary", "known")
 

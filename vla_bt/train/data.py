@@ -7,6 +7,9 @@ each frame.
 
 from __future__ import annotations
 
+import os
+import struct
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +49,11 @@ class Sequence:
 
 
 def load_sequences(paths: list[Path]) -> list[Sequence]:
-    """Read shards that :func:`vla_bt.train.collect.collect_shard` wrote."""
+    """Read shards that :func:`vla_bt.train.collect.collect_shard` wrote; the pictures stay on the disk until they are needed."""
     found: list[Sequence] = []
     for path in paths:
         with np.load(path, allow_pickle=False) as shard:
-            arrays = {name: shard[name] for name in ARRAYS}
+            arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
             ends = np.cumsum(shard["lengths"])
             rows = zip(ends - shard["lengths"], ends, shard["sides"], shard["boxes"], strict=True)
             found += [
@@ -58,6 +61,17 @@ def load_sequences(paths: list[Path]) -> list[Sequence]:
                 for start, end, side, boxes in rows
             ]
     return found
+
+
+def _mapped(path: Path, member: str) -> NDArray[np.uint8]:
+    """Map an array that was stored uncompressed in a shard: a thousand drives would fill a laptop's memory."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        info = archive.getinfo(member)
+        file.seek(info.header_offset + 26)  # where the local header tells the lengths of name and extra field
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        np.lib.format.read_magic(file)
+        shape, _, kind = np.lib.format.read_array_header_1_0(file)
+        return np.memmap(path, kind, "r", file.tell(), shape)
 
 
 @dataclass
