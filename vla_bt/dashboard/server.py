@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.resources
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from vla_bt.dashboard import protocol
-from vla_bt.dashboard.access import COOKIE, Access
+from vla_bt.dashboard.access import Access
 from vla_bt.dashboard.authority import Authority, Visitor
+from vla_bt.dashboard.pages import HEADERS, Pages
 from vla_bt.dashboard.protocol import Command, ProtocolError, Source, Wire
 from vla_bt.dashboard.tab import Tab
 from vla_bt.settings import SettingsError
@@ -36,21 +36,10 @@ logger = logging.getLogger(__name__)
 PERIOD_S = 0.05
 STATUS_PERIOD_S = 0.1
 STOP_REPEAT_S = 0.2
+REFUSAL_PERIOD_S = 1.0
 GONE_S = 20.0
 MAX_TABS = 32
 FASTEST = Twist(0.6, 0.4, 1.2)
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-PUBLIC = ("/style.css", "/icon.svg")
-"""What the page that asks for the token needs itself."""
 
 
 class Robot(Protocol):
@@ -115,15 +104,14 @@ class Dashboard:
         self._reader = ThreadPoolExecutor(1, "dashboard source")
         self._pending: set[asyncio.Task[None]] = set()
         self._stop_due_s = self._status_due_s = 0.0
-        folder = importlib.resources.files("vla_bt.dashboard") / "assets"
-        self._assets = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.name.rpartition(".")[2] in TYPES}
-        self.app = web.Application(middlewares=[web.middleware(self._guard)], client_max_size=protocol.MAX_COMMAND_BYTES)
+        pages = Pages(access)
+        self.app = web.Application(middlewares=[pages.guard], client_max_size=protocol.MAX_COMMAND_BYTES)
         self.app.add_routes(
             [
-                web.get("/", self._asset),
+                web.get("/", pages.asset),
                 web.get("/feed", self._feed),
                 web.get("/thumbnail/{name}", self._picture),
-                web.get("/{name}", self._asset),
+                web.get("/{name}", pages.asset),
             ]
         )
         self.app.cleanup_ctx.append(self._running)
@@ -206,44 +194,7 @@ class Dashboard:
             if now_s - tab.heard_s > GONE_S and transport is not None:
                 transport.abort()  # a close would wait for the page
 
-    # ------------------------------------------------------------------ who may look
-
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Refuse foreign names and unknown visitors before anything else; put the headers on every answer."""
-        try:
-            if refusal := self._access.refuse_host(request.headers.get("Host", "")):
-                raise web.HTTPMisdirectedRequest(text=refusal)
-            if "token" in request.query and request.path == "/":
-                return self._sign_in(request)
-            if not self._access.knows(request.cookies.get(COOKIE, "")) and request.path not in PUBLIC:
-                raise self._unknown()
-            response = await handler(request)
-        except web.HTTPException as refused:
-            refused.headers.update(HEADERS)
-            raise
-        if not response.prepared:
-            response.headers.update(HEADERS)
-        return response
-
-    def _sign_in(self, request: web.Request) -> web.Response:
-        """Turn the token in the address into a cookie, so that it stays in no address and no history."""
-        if not self._access.knows(request.query["token"]):
-            raise self._unknown()
-        response = web.Response(status=303, headers={"Location": "/", **HEADERS})
-        if self._access.token:
-            response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="Strict", path="/")
-        return response
-
-    def _unknown(self) -> web.HTTPUnauthorized:
-        return web.HTTPUnauthorized(text=self._assets["token.html"].decode(), content_type="text/html")
-
-    async def _asset(self, request: web.Request) -> web.Response:
-        name = request.match_info.get("name", "index.html")
-        if name not in self._assets:  # a list in memory: no path from outside is ever looked up
-            raise web.HTTPNotFound(text="not here")
-        return web.Response(body=self._assets[name], content_type=TYPES[name.rpartition(".")[2]], charset="utf-8")
+    # ------------------------------------------------------------------ the websocket
 
     async def _picture(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -256,8 +207,6 @@ class Dashboard:
 
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._reader, work, *arguments)
-
-    # ------------------------------------------------------------------ the websocket
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         if refusal := self._access.refuse_origin(request.headers.get("Origin", ""), request.headers.get("Host", "")):
@@ -346,8 +295,10 @@ class Dashboard:
             _COMMANDS[kind](self, self._robot, tab, command)
 
     def _drive(self, _: Robot, tab: Tab, command: Command) -> None:
-        problem = self.authority.drive(tab.visitor, command.twist, command.beat, self._clock())
-        if problem:
+        now_s = self._clock()
+        problem = self.authority.drive(tab.visitor, command.twist, command.beat, now_s)
+        if problem and now_s - tab.refused_s > REFUSAL_PERIOD_S:
+            tab.refused_s = now_s
             self._answer(tab, "drive", False, problem)
 
     def _release(self, _: Robot, tab: Tab, __: Command) -> None:

@@ -21,6 +21,7 @@ from vla_bt.dashboard.protocol import Wire
 
 PERIOD_S = 0.05
 LAGGING_S = 1.0
+ANSWERING_S = 0.3
 ROWS_WAITING = 500
 DIRECT_WAITING = 64
 
@@ -45,6 +46,8 @@ class Tab:
     ----------
     heard_s : float
         When it last said anything [s].
+    refused_s : float
+        When it was last told that a velocity was refused [s].
     sent : int
         Bytes sent so far.
     """
@@ -59,6 +62,7 @@ class Tab:
     ) -> None:
         self.visitor, self.socket, self.live, self.transport = visitor, socket, live, transport
         self.heard_s = clock()
+        self.refused_s = float("-inf")
         self.sent = 0
         self.sought: float | None = None
         self.seeking: asyncio.Task[None] | None = None
@@ -72,8 +76,8 @@ class Tab:
 
     @property
     def wants_picture(self) -> bool:
-        """A picture would be sent at once."""
-        return self.live and not self._owes and "camera" not in self._newest
+        """A picture would be sent soon: none waits, and the page answers."""
+        return self.live and "camera" not in self._newest and not (self._owes and self._clock() - self._beat_s > ANSWERING_S)
 
     @property
     def _owes(self) -> bool:

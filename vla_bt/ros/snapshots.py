@@ -30,6 +30,9 @@ from vla_bt.words import Mode
 PERIOD_S = 0.08
 """At most so often, in whole ticks: 12.5 a second on average at the usual 20 ticks."""
 
+MEMORY = ("level", "step", "words", "manual_only", "grade", "available_mb", "total_mb", "rss_mb", "gpu")
+"""Of the memory monitor's report, what a viewer shows; the rest is in its own file and in the diagnostics."""
+
 SLOW_PERIOD_S = 1.0
 LETTERS: tuple[tuple[type[Behaviour], str], ...] = ((Parallel, "P"), (Sequence, "S"), (Selector, "F"), (Decorator, "D"))
 
@@ -116,7 +119,8 @@ class SnapshotStream:
         frame: FrameInfo | None = _value("/frame")
         if frame is not None:
             snapshot["frame"] = {"sequence": frame.sequence, "age_s": round(now_s - frame.received_s, 3)}
-        snapshot["memory"] = resources.memory.report()
+        memory = resources.memory.report()
+        snapshot["memory"] = {name: memory[name] for name in MEMORY if name in memory}
         if resources.recorder is not None:
             recorder = resources.recorder.status()
             snapshot["recorder"] = {

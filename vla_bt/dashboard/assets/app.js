@@ -225,7 +225,9 @@ function showTime() {
   const back = state.last - state.shown;
   say($("when"), state.live ? "now" : state.run ? `${span(state.shown - state.first)} of ${span(state.last - state.first)}` : `${span(now() - state.shown)} ago`);
   $("live").setAttribute("aria-pressed", String(state.live));
-  say($("play"), state.live || state.playing ? "⏸" : "▶");
+  $("past").hidden = state.live;
+  say($("past"), state.run ? "then" : `${span(now() - state.shown)} ago`);
+  say($("play"), state.live || state.playing ? "Pause" : "Play");
   set(document.querySelector(".time-panel"), "live", String(state.live));
   for (const id of ["forth"]) $(id).disabled = state.live || back <= 0;
 }

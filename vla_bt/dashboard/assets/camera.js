@@ -64,7 +64,7 @@ export class CameraView {
     if (!twist || twist.every((value) => Math.abs(value) < 0.005)) return;
     const { context, canvas } = this;
     const unit = canvas.height / 360;
-    const [x0, y0, reach] = [canvas.width / 2, canvas.height * 0.86, canvas.height * 0.45];
+    const [x0, y0, reach] = [canvas.width / 2, canvas.height * 0.7, canvas.height * 0.45];
     const [dx, dy] = [(-twist[1] / FULL_SPEED) * reach, (-twist[0] / FULL_SPEED) * reach];
     context.save();
     context.lineWidth = width * unit;

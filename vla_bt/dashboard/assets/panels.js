@@ -31,10 +31,12 @@ export function showVelocities(asked, applied) {
       const towards = axis === 0 ? share : -share;
       bar.style.left = `${towards < 0 ? 50 + towards : 50}%`;
       bar.style.width = `${Math.abs(towards)}%`;
-      say(row.querySelector(`.n-${kind}`), Number.isFinite(value) ? `${signed(value)} ${axis === 2 ? "rad/s" : "m/s"}` : "-");
+      say(row.querySelector(`.n-${kind}`), signed(value));
     }
   });
 }
+
+const gigabytes = (mb) => (Number.isFinite(mb) ? (mb < 1000 ? `${Math.round(mb)} MB` : `${(mb / 1000).toFixed(1)} GB`) : "-");
 
 export class StatePanel {
   constructor() {
@@ -70,10 +72,13 @@ export class StatePanel {
       $("spark").setAttribute("aria-label", `Latency of the last ${this.latencies.length} steps, at most ${number(top, 0)} ms`);
     }
     const memory = snapshot.memory ?? {};
-    tone($("memory-level"), memory.level ?? "-", { ok: "ok", clear: "warn", critical: "bad" }[memory.level] ?? (memory.level ? "warn" : ""));
-    const left = [["available", memory.available_mb === undefined ? "-" : `${memory.available_mb} MB`], ["tree process", memory.rss_mb === undefined ? "-" : `${memory.rss_mb} MB`]];
-    if (memory.words) left.push(["ladder", memory.words]);
-    facts($("memory-facts"), left);
+    const level = memory.level ?? -1;
+    tone($("memory-level"), level < 0 ? "-" : `level ${level}: ${String(memory.step ?? "").replaceAll("_", " ")}`, level < 0 ? "" : level === 0 ? "ok" : level < 3 ? "warn" : "bad");
+    const memoryRows = [["available", `${gigabytes(memory.available_mb)} of ${gigabytes(memory.total_mb)}`], ["tree process", gigabytes(memory.rss_mb)]];
+    if (memory.gpu) memoryRows.push(["GPU in use", `${gigabytes(memory.gpu.used_mb)} of ${gigabytes(memory.gpu.total_mb)}`]);
+    if (memory.grade) memoryRows.push(["policy grade", memory.grade]);
+    facts($("memory-facts"), memoryRows);
+    say($("memory-words"), level > 0 || memory.manual_only ? [memory.words, memory.manual_only].filter(Boolean).join("; ") : "");
     const recorder = snapshot.recorder ?? {};
     this.recording = recorder.state === "recording";
     tone($("recorder-state"), recorder.state ?? "-", { recording: "bad", failed: "warn" }[recorder.state] ?? "");
@@ -164,11 +169,11 @@ export class Log {
     const status = $("filter-status").value;
     const fits = ([, node, , after, message]) => (!status || after === status) && (!words || `${node} ${message}`.toLowerCase().includes(words));
     const found = words || status ? this.rows.filter(fits) : this.rows;
-    const shown = found.slice(-ROWS_SHOWN).reverse();
+    const shown = grouped(found);
     say($("log-count"), found.length === this.rows.length ? `${found.length}` : `${found.length} of ${this.rows.length}`);
     const body = $("log");
     while (body.children.length > shown.length) body.lastChild.remove();
-    shown.forEach(([time, node, before, after, message], index) => {
+    shown.forEach(([time, node, before, after, message, times], index) => {
       if (!body.children[index]) {
         const line = make("tr");
         line.append(make("td"), make("td"), make("td"), make("td"));
@@ -180,7 +185,7 @@ export class Log {
       const [when, name, change, said] = line.children;
       line.dataset.time = String(time);
       say(when, clock(time - this.start));
-      say(name, node);
+      say(name, times > 1 ? `${node} ×${times}` : node);
       [before, after].forEach((word, place) => {
         set(change.children[place], "status", word);
         say(change.children[place], word.toLowerCase());
@@ -190,10 +195,21 @@ export class Log {
   }
 }
 
+/** The newest rows first; changes of one node right after each other become one row with their count. */
+function grouped(rows) {
+  const shown = [];
+  for (let index = rows.length - 1; index >= 0 && shown.length < ROWS_SHOWN; index--) {
+    const last = shown.at(-1);
+    if (last && last[1] === rows[index][1]) last[5]++;
+    else shown.push([...rows[index].slice(0, 5), 1]);
+  }
+  return shown;
+}
+
 export class Leaves {
   show(snapshot) {
     const [tick, late] = [snapshot.tick_ms, snapshot.late_ms];
-    if (tick) say($("ticks"), `tick p50 ${number(tick[0])}, p99 ${number(tick[1])} ms · late p99 ${number(late?.[1], 1)} ms · missed deadlines ${snapshot.missed ?? "-"}`);
+    if (tick) say($("ticks"), `tick p50 ${number(tick[0])}, p99 ${number(tick[1])} · late p99 ${number(late?.[1], 1)} · missed deadlines ${snapshot.missed ?? "-"}`);
     if (!snapshot.leaves) return;
     const rows = [...snapshot.leaves].sort((a, b) => b[2] - a[2]);
     const top = Math.max(0.001, ...rows.map((row) => row[2]));
@@ -203,12 +219,12 @@ export class Leaves {
       if (!body.children[index]) {
         const line = make("tr");
         line.append(make("td"), make("td"), make("td"), make("td"), make("td"));
-        line.children[4].append(make("meter"));
+        line.children[4].append(make("i", "share"));
         body.append(line);
       }
       const cells = body.children[index].children;
       [name, number(p50, 3), number(p99, 3), number(worst, 3)].forEach((text, place) => say(cells[place], text));
-      cells[4].firstChild.value = p99 / top;
+      cells[4].firstChild.style.width = `${Math.max(1, (100 * p99) / top)}%`;
     });
   }
 }
