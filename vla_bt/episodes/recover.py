@@ -156,7 +156,7 @@ def _recover(path: Path, stem: str, journal: Journal) -> Recovery:
             raise EpisodeError("none of its pictures is there")
         try:
             made = assemble(directory, stem, {**attributes, "recovered": True}, kept, kept_pictures)
-        except (TypeError, ValueError, OverflowError) as problem:
+        except (TypeError, ValueError, OverflowError) as problem:  # a date, a number or a text that is none
             raise EpisodeError(f"damaged: {printable(problem)}") from None
     _delete(leftovers)
     return Recovery(path, RECOVERED, made, len(kept), damaged)

@@ -80,7 +80,6 @@ class EpisodeWriter:
         self._journal, self.name = _claim(directory, episode_name(started, info.scenario))
         self._part = directory / f"{self.name}.h5{PART_SUFFIX}"
         self._attributes = file_attributes(info, self.name, started, height, width, storage)
-        self._started_s = started.timestamp()
         try:
             self._journal.append({"attributes": self._attributes})
             if storage == RAW:
@@ -126,8 +125,6 @@ class EpisodeWriter:
         if not self._journal.is_there():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         at = self.count
-        if not at:
-            self._attributes["clock_zero_utc_s"] = self._started_s - sample.decided_s
         if self._storage == JPEG:
             blob = encode_jpeg(sample.image)
             row = row_of(sample, at, zlib.crc32(blob), dropped_before)
@@ -215,14 +212,16 @@ def _reserve(file: h5py.File, name: str, kind: Any, frames: int, shape: tuple[in
 
 
 def told(attributes: dict[str, Any], name: str, rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
-    """Return the name of an episode that ends with these rows, and its final attributes."""
+    """Return the name of an episode of these rows, at least one, and its final attributes."""
+    started_s = datetime.fromisoformat(attributes["started"]).timestamp()
     whole = len(rows) == FRAMES
     name = name if whole else f"{name}_partial"
     return name, {
         **attributes,
         "episode_name": name,
         "num_frames": len(rows),
-        "total_duration": rows[-1]["decided_s"] - rows[0]["decided_s"] if rows else 0.0,
+        "total_duration": rows[-1]["decided_s"] - rows[0]["decided_s"],
+        "clock_zero_utc_s": started_s - rows[0]["decided_s"],
         "complete": whole,
         "frames_dropped": sum(row["frames_dropped_before"] for row in rows),
     }

@@ -1,0 +1,67 @@
+"""Recorders that are killed with SIGKILL at random moments: ``killed_recorder.py DIRECTORY KILLS HEIGHT WIDTH SEED``.
+
+Each records into a folder of its own, frame after frame, each as soon as the one before is on the disk, and counts what it has
+handed over in memory that outlives it. Prints the counts as JSON.
+"""
+
+import json
+import mmap
+import os
+import random
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from vla_bt.episodes.format import FrameSample
+from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.words import Mode, Source, Twist
+
+COUNT = struct.Struct("<Q")
+AT_ONCE = 4
+
+
+def record(directory: Path, counter: mmap.mmap, height: int, width: int, storage: str) -> None:
+    """Record until killed."""
+    recorder = EpisodeRecorder(directory, 0.1, "killed", storage=storage)
+    recorder.start()
+    for index in range(10_000):
+        image = np.full((height, width, 3), index % 251, np.uint8)
+        sample = FrameSample(image, Twist(0.1), Twist(), Source.POLICY, Mode.VLA, index + 1, 0.0, 0.1 * index, 0.1 * index)
+        if not recorder.offer(sample):
+            raise SystemExit(f"not taken: {recorder.status()}")
+        COUNT.pack_into(counter, 0, index + 1)
+        while recorder.status().waiting:
+            time.sleep(0.0002)
+
+
+def main() -> None:
+    """Start them, kill them, tell how far each had come."""
+    directory, kills, height, width, seed = Path(sys.argv[1]), *(int(text) for text in sys.argv[2:6])
+    longest_s, storage = float(sys.argv[6]), sys.argv[7]
+    moments = random.Random(seed)
+    handed: list[int] = []
+    running: list[tuple[float, int, mmap.mmap]] = []
+    for number in range(kills):
+        counter = mmap.mmap(-1, COUNT.size)
+        child = os.fork()
+        if not child:
+            try:
+                record(directory / f"{number:02d}", counter, height, width, storage)
+            finally:
+                os._exit(1)
+        running.append((time.monotonic() + moments.uniform(0.0, longest_s), child, counter))
+        while len(running) == AT_ONCE or (running and number == kills - 1):
+            due_s, child, counter = running.pop(0)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            os.kill(child, signal.SIGKILL)
+            if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+                raise SystemExit("a recorder ended by itself")
+            handed.append(COUNT.unpack_from(counter)[0])
+    print(json.dumps(handed))
+
+
+main()
