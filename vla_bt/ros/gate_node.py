@@ -23,6 +23,7 @@ import gc
 import os
 import secrets
 import select
+import socket
 import sys
 import threading
 import time
@@ -302,7 +303,8 @@ class Gate:
             "late_ms": f"{late_s * 1e3:.1f}",
             "senders": str(senders),
         }
-        line = DiagnosticStatus(level=level, name=f"{self._node.get_fully_qualified_name()}: cmd_vel", message=message)
+        name = f"{self._node.get_fully_qualified_name()}: cmd_vel"
+        line = DiagnosticStatus(level=level, name=name, message=message, hardware_id=socket.gethostname())
         line.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         array = DiagnosticArray(status=[line])
         array.header.stamp = self._node.get_clock().now().to_msg()

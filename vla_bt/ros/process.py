@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -154,7 +155,7 @@ def _limit_ending() -> None:
 
 def diagnose(node: Node, publisher: Publisher, level: bytes, message: str, values: dict[str, object]) -> None:
     """Publish one row of diagnostics under the node's name."""
-    row = DiagnosticStatus(level=level, name=node.get_fully_qualified_name(), message=message)
+    row = DiagnosticStatus(level=level, name=node.get_fully_qualified_name(), message=message, hardware_id=socket.gethostname())
     row.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     array = DiagnosticArray(status=[row])
     array.header.stamp = node.get_clock().now().to_msg()

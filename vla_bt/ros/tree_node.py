@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_bt.app.loop import TickLoop, do_all
+from vla_bt.app.run_log import witness
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder, labels
 from vla_bt.memory.ladder import limits_of
@@ -41,13 +41,14 @@ from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.client import WorkerClient
 from vla_bt.policy.names import check_name
 from vla_bt.resources import Resources, RobotView
-from vla_bt.ros import qos
+from vla_bt.ros.diagnostics import Times, TreeDiagnostics, percentile_ms
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.guarding import MemoryDesk, first_to_go
 from vla_bt.ros.hosting import host_tree, stream_parameters
 from vla_bt.ros.parameters import declare, on_change
 from vla_bt.ros.process import Ending, own_arguments
 from vla_bt.ros.robot import RosRobot
+from vla_bt.ros.run_log import begin_log
 from vla_bt.ros.single import DirectoryLock
 from vla_bt.ros.snapshots import SnapshotStream
 from vla_bt.settings import SettingsError, TreeSettings
@@ -106,9 +107,11 @@ class TreeProcess:
             load_causes(),
         )
         self._carrier = host_tree(create_root(), node, resources)
-        self._loop = TickLoop(self._carrier.tree, self._robot, resources)
+        root = self._carrier.tree.root
+        self._log = begin_log(node, root, resources, self._robot.now())
+        self._loop = TickLoop(self._carrier.tree, self._robot, resources, witness(root, self._log.take))
         self._snapshots = SnapshotStream(node, self._carrier.tree, resources)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
+        self._diagnostics = TreeDiagnostics(node, lambda: resources.settings, self._robot.camera_problem)
         on_change(node, TreeSettings, self._on_parameters)
         self._wake = threading.Event()
         self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
@@ -135,6 +138,7 @@ class TreeProcess:
         finally:
             steps = (
                 self._loop.shutdown,
+                self._close_log,
                 partial(executor.shutdown, timeout_sec=1.0),
                 partial(thread.join, timeout=1.0),
                 self._client.close,
@@ -161,6 +165,7 @@ class TreeProcess:
             self._carrier.stream()
             if late_s > self._settings.tick_overrun_s:
                 self._missed += 1
+            self._diagnostics.after_tick()
             self._snapshots.after_tick(request, self._loop.words, began_s, self._figures)
             if began_s >= diagnostics_due_s:
                 diagnostics_due_s = began_s + DIAGNOSTICS_PERIOD_S
@@ -183,66 +188,18 @@ class TreeProcess:
     def _figures(self) -> dict[str, Any]:
         """Return what the process says of its own times [ms], for a snapshot."""
         return {
-            "tick_ms": [_percentile_ms(self._tick_s, share) for share in (0.5, 0.99)],
-            "late_ms": [_percentile_ms(self._late_s, share) for share in (0.5, 0.99)],
+            "tick_ms": [percentile_ms(self._tick_s, share) for share in (0.5, 0.99)],
+            "late_ms": [percentile_ms(self._late_s, share) for share in (0.5, 0.99)],
             "missed": self._missed,
         }
 
     def _publish_diagnostics(self) -> None:
-        policy = self._client.status()
-        recorder = self._recorder.status()
-        rows = [
-            self._row(
-                "tick",
-                DiagnosticStatus.WARN
-                if self._late_s and max(self._late_s) > self._settings.tick_overrun_s
-                else DiagnosticStatus.OK,
-                self._loop.words,
-                {
-                    "p50_ms": _percentile_ms(self._tick_s, 0.5),
-                    "p99_ms": _percentile_ms(self._tick_s, 0.99),
-                    "late_p99_ms": _percentile_ms(self._late_s, 0.99),
-                },
-            ),
-            self._row(
-                "policy",
-                {"ready": DiagnosticStatus.OK, "starting": DiagnosticStatus.WARN}.get(policy.state, DiagnosticStatus.ERROR),
-                f"{policy.state}: {policy.detail}",
-                {"frames_handed": policy.frames_handed, "steps_taken": policy.steps_taken, "restarts": policy.restarts},
-            ),
-            self._row(
-                "recorder",
-                DiagnosticStatus.ERROR
-                if recorder.error
-                else DiagnosticStatus.WARN
-                if recorder.behind or recorder.dropped
-                else DiagnosticStatus.OK,
-                recorder.words,
-                {
-                    "frames": recorder.frames,
-                    "episodes": recorder.episodes,
-                    "waiting": recorder.waiting,
-                    "dropped": recorder.dropped,
-                },
-            ),
-            *self._memory_desk.rows(policy),
-        ]
-        array = DiagnosticArray(status=rows)
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+        policy, times = self._client.status(), Times(self._tick_s, self._late_s, self._missed)
+        others = self._memory_desk.rows(policy)
+        self._diagnostics.publish(times, self._loop.words, policy, self._recorder.status(), self._log.status(), others)
 
-    def _row(self, what: str, level: bytes, message: str, values: dict[str, float | int]) -> DiagnosticStatus:
-        row = DiagnosticStatus(level=level, name=f"{self._node.get_fully_qualified_name()}: {what}", message=message)
-        row.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        return row
-
-
-def _percentile_ms(values: deque[float], share: float) -> float:
-    """Return a percentile of recent times [ms], 0 without any."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return round(1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+    def _close_log(self) -> None:
+        self._log.close(str(self._failure) if self._failure is not None else "ended by a signal")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

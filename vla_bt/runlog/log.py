@@ -201,6 +201,7 @@ class RunLog:
         told = make_room(self._directory, self._limit - self._part_bytes)
         self._folder = make_run(self._directory, self._started, self._world)
         self._next_part(0.0)
+        self._say(Line(Level.INFO, "log", f"run log: {self._folder}"))
         for line in told:
             self._note(Line(Level.INFO, "room", line), 0.0)
 

@@ -104,7 +104,7 @@ def approach(trial: Trial) -> None:
         seen = scan(now_s)
         return replace(seen, ranges=seen.ranges * 0.0 + 0.25)
 
-    trial.run.world.scan = near  # type: ignore[method-assign]
+    trial.run.world.scan = near  # type: ignore[method-assign,assignment]
 
 
 def set_battery(fraction: float) -> Callable[[Trial], None]:
