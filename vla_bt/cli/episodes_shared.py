@@ -1,0 +1,23 @@
+"""What several of the episodes' verbs need."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+_QUIET_S = 2.0
+
+
+def counted(items: Sequence[T], what: str) -> Iterator[T]:
+    """Hand the items on; once it takes longer than two seconds, tell on a terminal how many are done."""
+    began, shown = time.monotonic(), False
+    for index, item in enumerate(items):
+        yield item
+        if time.monotonic() - began > _QUIET_S and sys.stderr.isatty():
+            shown = True
+            print(f"\r{what}: {index + 1} of {len(items)}\x1b[K", end="", file=sys.stderr, flush=True)
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,253 @@
+"""The lint of episodes: what is wrong in a file, each with a code, a severity and the frames it concerns.
+
+Promises: any file gets an answer, damaged and foreign ones too; files of the original format (``images``, ``actions``,
+``action_event_types`` and five attributes) are judged by what they hold. What can only be guessed from pictures is called
+*suspected* and is a warning. :data:`CODES` lists every code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.episodes import check_frames
+from vla_bt.episodes.check_frames import ERROR, NOTE, WARNING, Finding
+from vla_bt.episodes.opening import Content, EpisodeError, read
+from vla_bt.episodes.printable import printable
+from vla_bt.episodes.schema import COLUMNS, DISTANCES, FRAMES, ORIGINS, PATTERNS, POSITIONS, EpisodeInfo
+from vla_bt.episodes.units import KEYS, SI, UNKNOWN, action_unit
+from vla_bt.sim.scenes import SCENE_NAMES
+
+CODES: dict[str, tuple[str, str]] = {
+    "unreadable": (ERROR, "damaged, foreign, hostile or empty: nothing can be read"),
+    "missing-dataset": (ERROR, "a dataset of the format is not there"),
+    "wrong-shape": (ERROR, "a dataset has another shape or kind than the format's"),
+    "frame-count": (ERROR, "num_frames and what is stored disagree"),
+    "partial": (WARNING, "fewer than 18 frames, or not marked complete"),
+    "missing-attribute": (ERROR, "an attribute of the format is not there"),
+    "attribute-value": (ERROR, "an attribute holds what it can't"),
+    "scenario-mismatch": (ERROR, "the attribute scenario and the file's name disagree"),
+    "scenario-only-in-name": (WARNING, "no attribute scenario; the file's name tells one"),
+    "not-finite": (ERROR, "NaN or infinite where there must be numbers"),
+    "action-range": (ERROR, "an action beyond what its unit allows"),
+    "unit-unknown": (WARNING, "nothing tells what unit the actions have"),
+    "frame-0-leak": (ERROR, "frame 0 holds an action or is not the start, or the start comes again later"),
+    "image-after-command": (ERROR, "the picture arrived after the command it should explain"),
+    "image-after-command-suspected": (WARNING, "the pictures change with the action before them, not after"),
+    "stamps": (ERROR, "times run backwards, or disagree with total_duration"),
+    "period": (WARNING, "frames are not frame_period_s apart"),
+    "channel-order": (ERROR, "an attribute says that the pictures are not RGB"),
+    "channel-order-suspected": (WARNING, "the colours look as if red and blue were swapped"),
+    "duplicate-frames": (ERROR, "one picture stands for several moments while the robot moves"),
+    "still-frames": (NOTE, "equal pictures while the robot stands"),
+    "blank-images": (ERROR, "a picture of one colour"),
+    "picture-changed": (ERROR, "a picture differs from its checksum"),
+    "frames-dropped": (NOTE, "the recorder lost frames between those here"),
+    "unknown-name": (NOTE, "a name that the format does not have"),
+}
+"""Code -> severity and meaning."""
+
+ORIGINAL_ATTRIBUTES = ("episode_name", "scenario", "action_chunk_size", "num_frames", "total_duration")
+ORIGINAL_DATASETS = ("images", "actions", "action_event_types")
+_STORAGE = ("images", "images_jpeg", "images_jpeg_ends")
+_CHOICES = {"pattern": ("", *PATTERNS), "distance": ("", *DISTANCES), "position": ("", *POSITIONS), "origin": ORIGINS}
+_MAY_BE_NAN = ("applied", "odometry", "policy_latency_s", "commanded_s", "applied_s", "exposure_s", "receipt_s", "decided_s")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in one file, the worst first."""
+
+    path: Path
+    findings: tuple[Finding, ...]
+    frames: int = 0
+
+    @property
+    def worst(self) -> str:
+        """The highest severity; empty when nothing was found."""
+        return next((level for level in (ERROR, WARNING, NOTE) if any(found.severity == level for found in self.findings)), "")
+
+
+def check_file(path: Path) -> Report:
+    """Check one file; never raises for what is in it."""
+    try:
+        content = read(path)
+    except EpisodeError as error:
+        words = str(error).removeprefix(f"{printable(path)}: ")
+        return Report(path, (Finding("unreadable", ERROR, words),))
+    found = list(_check(content))
+    order = (ERROR, WARNING, NOTE)
+    frames = len(content.images) if content.images is not None else 0
+    return Report(path, tuple(sorted(found, key=lambda each: order.index(each.severity))), frames)
+
+
+def _check(content: Content) -> Iterator[Finding]:
+    for check in (_datasets, _shapes, _count, _attributes, _scenario, _finite, _range):
+        yield from (_found(*each) for each in check(content))
+    usable = _usable(content)
+    if usable is not None:
+        for look in check_frames.CHECKS:
+            yield from (_found(*each) for each in look(usable))
+
+
+def _found(code: str, words: str, frames: tuple[int, ...] = ()) -> Finding:
+    return Finding(code, CODES[code][0], printable(words, 400), frames)
+
+
+Told = tuple[Any, ...]
+
+
+def _is_ours(content: Content) -> bool:
+    return "schema_version" in content.attributes
+
+
+def _datasets(content: Content) -> Iterator[Told]:
+    wanted = ("images", *COLUMNS) if _is_ours(content) else ORIGINAL_DATASETS
+    missing = [name for name in wanted if name not in content.parts]
+    if missing:
+        yield "missing-dataset", f"lacks {', '.join(missing)}"
+    odd = [name for name in content.parts if name not in COLUMNS and name not in _STORAGE]
+    if odd:
+        yield "unknown-name", f"also holds {', '.join(map(repr, odd[:10]))}"
+    if content.notes:
+        yield "unknown-name", "; ".join(content.notes[:5])
+
+
+def _shapes(content: Content) -> Iterator[Told]:
+    frames = content.parts["images"].shape[0] if "images" in content.parts and content.parts["images"].shape else None
+    for name, part in content.parts.items():
+        if name not in COLUMNS and name not in _STORAGE:
+            continue
+        if part.why:
+            yield "wrong-shape", f"{name} {part.why}"
+            continue
+        column = COLUMNS.get(name)
+        if column is None:
+            continue
+        if (part.kind == "text") != bool(column.text_bytes):
+            yield "wrong-shape", f"{name} holds {part.kind}, expected {'texts' if column.text_bytes else 'numbers'}"
+        elif part.shape[1:] != column.shape or (frames is not None and part.shape[0] != frames):
+            yield "wrong-shape", f"{name} has the shape {part.shape}, expected {(frames or FRAMES, *column.shape)}"
+    image, told = content.parts.get("images"), content.attributes
+    if image is not None and not image.why and "image_height" in told and "image_width" in told:
+        size = (told["image_height"], told["image_width"])
+        if size != image.shape[1:3]:
+            yield "wrong-shape", f"images are {image.shape[2]} x {image.shape[1]}; the attributes say {size[1]} x {size[0]}"
+
+
+def _count(content: Content) -> Iterator[Told]:
+    part, told = content.parts.get("images"), content.attributes
+    stored = part.shape[0] if part is not None and part.shape else 0
+    count = told.get("num_frames", stored)
+    if isinstance(count, bool) or not isinstance(count, int) or count != stored:
+        yield "frame-count", f"num_frames is {count!r}, {stored} frames are stored"
+    if stored > FRAMES:
+        yield "frame-count", f"{stored} frames are stored; an episode has {FRAMES}"
+    if stored < FRAMES:
+        yield "partial", f"{stored} of {FRAMES} frames"
+    elif told.get("complete", True) is not True:
+        yield "partial", "not marked complete"
+
+
+def _attributes(content: Content) -> Iterator[Told]:
+    told = content.attributes
+    wanted: tuple[str, ...] = ORIGINAL_ATTRIBUTES
+    if _is_ours(content):
+        wanted = tuple(dict.fromkeys((*wanted, "complete", "colour_order", "units", *EpisodeInfo().attributes())))
+    missing = [name for name in wanted if name not in told and name != "scenario"]
+    if missing:
+        yield "missing-attribute", f"lacks {', '.join(missing)}"
+    for name, choices in _CHOICES.items():
+        if name in told and told[name] not in choices:
+            yield "attribute-value", f"{name} is {told[name]!r}, expected {', '.join(filter(None, choices))}"
+    for name in ("total_duration", "frame_period_s"):
+        value = told.get(name, 1.0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            yield "attribute-value", f"{name} is {value!r}, expected seconds"
+    if "colour_order" in told and told["colour_order"] != "RGB":
+        yield "channel-order", f"colour_order is {told['colour_order']!r}; an episode's pictures are RGB"
+    dropped = told.get("frames_dropped", 0)
+    if dropped:
+        yield "frames-dropped", f"{dropped} frames were lost while it was recorded"
+
+
+def scenario_in_name(name: str) -> str:
+    """Return the scenario that a file's name tells, such as ``1box_vert_left``; empty for none."""
+    return next((scenario for scenario in SCENE_NAMES if scenario in name), "")
+
+
+def _scenario(content: Content) -> Iterator[Told]:
+    told, name = content.attributes.get("scenario", ""), content.path.name
+    in_name = scenario_in_name(name)
+    if not told:
+        if in_name:
+            yield "scenario-only-in-name", f"no attribute scenario; the name says {in_name}"
+        else:
+            yield "missing-attribute", "lacks scenario"
+    elif in_name and in_name not in str(told):
+        yield "scenario-mismatch", f"scenario is {told!r}, the file's name says {in_name}"
+    known = content.attributes.get("episode_name", "")
+    in_attribute = scenario_in_name(str(known))
+    if in_attribute and in_name and in_attribute != in_name:
+        yield "scenario-mismatch", f"episode_name says {in_attribute}, the file's name {in_name}"
+
+
+def _finite(content: Content) -> Iterator[Told]:
+    for name in COLUMNS:
+        column = content.columns.get(name)
+        if column is None or column.dtype.kind != "f":
+            continue
+        bad = np.isinf(column) if name in _MAY_BE_NAN else ~np.isfinite(column)
+        rows = _rows(bad)
+        if rows:
+            yield "not-finite", f"{name} is not finite", rows
+
+
+def _rows(bad: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(row) for row in np.flatnonzero(bad.any(axis=tuple(range(1, bad.ndim))) if bad.ndim > 1 else bad))
+
+
+HIGHEST_SI = (3.0, 3.0, 6.0)  # m/s, m/s, rad/s: beyond any limit the gate can be set to
+KEY_VALUES = (0.0, 1.15)
+
+
+def _range(content: Content) -> Iterator[Told]:
+    actions = content.columns.get("actions")
+    if actions is None or actions.ndim != 2 or actions.shape[1] != 3 or actions.dtype.kind not in "fiu":
+        return
+    unit, numbers = action_unit(content), np.abs(np.nan_to_num(actions.astype(float), nan=0.0, posinf=0.0, neginf=0.0))
+    if unit == UNKNOWN:
+        keys = np.isclose(numbers[..., None], KEY_VALUES, atol=0.01).any(axis=-1).all() and bool((numbers > 0.5).any())
+        guess = "; they look like key presses (0 and 1.15), not like m/s" if keys else ""
+        yield "unit-unknown", f"nothing tells the actions' unit{guess}"
+    if unit == KEYS:
+        bad = ~np.isclose(numbers[..., None], KEY_VALUES, atol=0.01).any(axis=-1)
+        if bad.any():
+            yield "action-range", "a key press is 0 or +-1.15 in each direction", _rows(bad)
+        return
+    bad = numbers > np.array(HIGHEST_SI)
+    if bad.any():
+        what = "in m/s and rad/s" if unit == SI else "in any unit known here"
+        yield "action-range", f"actions up to {numbers.max():.3g} {what}", _rows(bad)
+
+
+def _usable(content: Content) -> check_frames.Frames | None:
+    """Return what the checks frame by frame need, None when the file lacks it."""
+    images, actions = content.images, content.columns.get("actions")
+    if images is None or not len(images) or actions is None or actions.shape != (len(images), 3):
+        return None
+    columns = {
+        name: column
+        for name, column in content.columns.items()
+        if name in COLUMNS and len(column) == len(images) and (column.dtype == object) == bool(COLUMNS[name].text_bytes)
+    }
+    return check_frames.Frames(images, columns, content.attributes, jpeg="jpeg" in content.parts["images"].packed)
+
+
+Progress = Callable[[int, int], None]
