@@ -66,11 +66,14 @@ class ProcessGroup:
         Folder for each child's output.
     domain : int
         ROS domain.
+    extra : sequence of str
+        Arguments for every child, after its own.
     """
 
-    def __init__(self, directory: Path, logs: Path, domain: int) -> None:
+    def __init__(self, directory: Path, logs: Path, domain: int, extra: Sequence[str] = ()) -> None:
         self.directory = directory
         self.logs = logs
+        self.extra = extra
         self.environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(domain),
@@ -86,7 +89,7 @@ class ProcessGroup:
         self.end(name)
         with (self.logs / f"{name}.log").open("ab") as log:
             self.children[name] = subprocess.Popen(
-                [sys.executable, "-m", MODULES[name], *arguments],
+                [sys.executable, "-m", MODULES[name], *arguments, *self.extra],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vla_bt.ros.log_level import add_log_level, log_arguments
+
 EXAMPLES = """examples:
   vla-bt demo
   vla-bt demo --seed 3 --plain
@@ -34,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene (default 0)")
     parser.add_argument("--plain", action="store_true", help="print lines instead of redrawing the screen")
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where runs go (default runs)")
+    add_log_level(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("demo")
     operator = DemoOperator(node)
-    group = ProcessGroup(directory, folder / "logs", domain)
+    group = ProcessGroup(directory, folder / "logs", domain, log_arguments(options.log_level))
     view = DemoView(live=sys.stdout.isatty() and not options.plain)
     demo = Demo(group, operator, view, folder, options.seed, interrupted)
     failure, code = "", 1

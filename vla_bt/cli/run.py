@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vla_bt.ros.log_level import add_log_level
+
 EXAMPLES = """examples:
   vla-bt run --world lockstep --scene 2box_hori_right --goal "go around the boxes on the right to the cup" --policy expert
   vla-bt run --goal "go forward 1 m, then turn right" --without odometry scan battery
@@ -54,6 +56,7 @@ def add_parser(subparsers: Any) -> None:
         "--runs-dir", type=Path, metavar="DIR", help="where the run log goes (default: vla_bt/runs in the state directory)"
     )
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
+    add_log_level(parser)
     sim = parser.add_argument_group("lockstep", argument_default=argparse.SUPPRESS)
     sim.add_argument("--goal", help="what the robot is told (default: the scene's own sentence)")
     sim.add_argument("--scene", help="one of the eight scenes (default 1box_vert_left)")
@@ -90,6 +93,7 @@ def _ros(options: argparse.Namespace) -> int:
         hint = "; give it with: vla-bt goal TEXT" if given[0] == "--goal" else ""
         raise SettingsError(f"{given[0]} is for --world lockstep alone{hint}")
     prepare()
+    from vla_bt.ros.log_level import log_arguments
     from vla_bt.ros.tree_node import main
 
     arguments = ["--ros-args", "--params-file", str(options.params_file or config_path("robot.yaml"))]
@@ -101,7 +105,7 @@ def _ros(options: argparse.Namespace) -> int:
     ):
         if value is not None:
             arguments += ["-p", f"{name}:={str(value).lower() if value is True else value}"]
-    return main(arguments)
+    return main([*arguments, *log_arguments(options.log_level)])
 
 
 def _lockstep(options: argparse.Namespace) -> int:

@@ -6,11 +6,13 @@ import argparse
 import dataclasses
 import json
 
+from vla_bt.ros.log_level import add_log_level, log_arguments
 from vla_bt.settings import SimSettings
 from vla_bt.sim.scenes import SCENE_NAMES
 
 
 def _add_ros(parser: argparse.ArgumentParser) -> None:
+    add_log_level(parser)
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...", help="ROS arguments follow")
 
 
@@ -44,4 +46,4 @@ def ros_arguments(kind: type, options: argparse.Namespace) -> list[str]:
         if value is not None:
             # Quoted, so that a path with a colon stays one word of YAML.
             words += ["-p", f"{item.name}:={json.dumps(value) if item.type == 'str' else value}"]
-    return ["--ros-args", *options.ros_args, *words]
+    return ["--ros-args", *options.ros_args, *words, *log_arguments(options.log_level)]

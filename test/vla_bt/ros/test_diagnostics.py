@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rclpy")
-from vla_bt.control.causes import FREE, Verdict, load_causes  # noqa: E402
-from vla_bt.episodes.recorder import RecorderStatus  # noqa: E402
-from vla_bt.goals.ledger import GoalLedger  # noqa: E402
-from vla_bt.policy.port import PolicyInfo, PolicyStatus  # noqa: E402
-from vla_bt.port import FrameInfo, GateStatus  # noqa: E402
-from vla_bt.ros import diagnostics  # noqa: E402
-from vla_bt.ros.diagnostics import ERROR, OK, STALE, WARN, Row, Times  # noqa: E402
-from vla_bt.runlog.log import LogStatus  # noqa: E402
-from vla_bt.settings import TreeSettings  # noqa: E402
-from vla_bt.words import Mode, Source, Twist  # noqa: E402
+from vla_bt.control.causes import FREE, Verdict, load_causes
+from vla_bt.episodes.recorder import RecorderStatus
+from vla_bt.goals.ledger import GoalLedger
+from vla_bt.policy.port import PolicyInfo, PolicyStatus
+from vla_bt.port import FrameInfo, GateStatus
+from vla_bt.ros import diagnostics
+from vla_bt.ros.diagnostics import ERROR, OK, STALE, WARN, Row, Times
+from vla_bt.runlog.log import LogStatus
+from vla_bt.settings import TreeSettings
+from vla_bt.words import Mode, Source, Twist
 
 pytestmark = pytest.mark.ros
 
