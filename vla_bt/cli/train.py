@@ -13,7 +13,7 @@ from typing import Any
 EXAMPLES = """examples:
   vla-bt train config/train/small-cnn.yaml
   vla-bt train config/train/small-cnn.yaml --out runs/train/mine      started again, it goes on where it was
-  vla-bt train config/train/small.yaml --data runs/train/small-cnn/data-0
+  vla-bt train config/train/small.yaml --data runs/train/small-cnn/data-0 --start runs/train/small-cnn/best
   vla-bt run --policy runs/train/small-cnn/best --scene 2box_hori_left
 """
 
@@ -36,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="FOLDER",
         help="learn first from drives another run collected, and collect none",
     )
+    parser.add_argument("--start", type=Path, metavar="POLICY", help="folder of a policy whose weights to start from")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes that collect (default: the file's)")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.set_defaults(run=run)
@@ -55,14 +56,15 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.train.trainer import Trainer
 
     folder = options.out or Path("runs/train") / options.config.stem
-    command = f"vla-bt train {options.config}" + (f" --data {options.data}" if options.data is not None else "")
+    given = (("--data", options.data), ("--start", options.start))
+    command = f"vla-bt train {options.config}" + "".join(f" {name} {path}" for name, path in given if path is not None)
     started = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        figures = Trainer(settings, folder, say, options.data).run(command)
+        figures = Trainer(settings, folder, say, options.data, options.start).run(command)
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -59,6 +60,25 @@ class Learner:
         self.optimiser = torch.optim.AdamW([{"params": part} for part in groups.values()], weight_decay=settings.weight_decay)
         self.steps = 0
         self._state: State = ()
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> list[str]:
+        """Take over whatever fits by name and shape, a convolutional network also as the stem of transformers.
+
+        Returns
+        -------
+        list of str
+            Names of what was taken.
+        """
+        renamed = {name.replace("encoders.cnn.", "encoders.stem."): tensor for name, tensor in weights.items()} | dict(weights)
+        taken = []
+        with torch.no_grad():
+            for name, own in self.network.state_dict().items():
+                given = renamed.get(name)
+                if given is not None and given.shape == own.shape:
+                    own.copy_(given)
+                    taken.append(name)
+        self.averaged.load_state_dict(self.network.state_dict())
+        return taken
 
     def rate(self, share: float, peak: float) -> float:
         """Return the learning rate at a share (0..1) of a round: a short rise, then a cosine down."""

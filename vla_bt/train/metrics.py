@@ -32,7 +32,7 @@ def predictions(policy: NetworkPolicy, sequences: list[Sequence], seed: int = 0)
     for sequence in sequences:
         policy.reset(draw_sentence(rng, sequence.side, sequence.boxes, "validation"))
         rows = [
-            policy.step(frame, float(time_s), Twist(*map(float, twist))).actions
+            policy.step(np.array(frame), float(time_s), Twist(*map(float, twist))).actions
             for frame, time_s, twist in zip(sequence.frames, np.cumsum(sequence.elapsed), sequence.twist, strict=True)
         ]
         found.append(np.array(rows, np.float64))

@@ -58,15 +58,20 @@ class Trainer:
     data : Path, optional
         Folder of drives that another run collected (its ``data-0``, say): the first round learns from all of them and collects
         none, so that policies can be compared on the same data.
+    start : Path, optional
+        Folder of a policy to start from: what fits of its weights is taken over.
 
     Raises
     ------
     SettingsError
-        With one line, when policy, folder or data can't be used.
+        With one line, when policy, folder, data or start can't be used.
     """
 
-    def __init__(self, settings: TrainSettings, folder: Path, say: Say, data: Path | None = None) -> None:
-        self.settings, self.folder, self._say, self._data = settings, folder, say, data
+    def __init__(
+        self, settings: TrainSettings, folder: Path, say: Say, data: Path | None = None, start: Path | None = None
+    ) -> None:
+        self.settings, self.folder, self._say = settings, folder, say
+        self._data, self._start = data, start
         if data is not None and not any(data.glob("*.npz")):
             raise SettingsError(f"{data}: no drives in it; expected a run's data folder, such as runs/train/small-cnn/data-0")
         self.config = load_preset(settings.policy)
@@ -84,12 +89,19 @@ class Trainer:
             self._learner.restore(state["learner"])
             self._done = (state["round"], state["epoch"])
             say(f"goes on after round {self._done[0]}, pass {self._done[1]}")
+        elif start is not None:
+            taken = self._learner.start_from(load_policy(start).network.state_dict())
+            if not taken:
+                raise SettingsError(f"{start}: none of its weights fits policy {settings.policy}")
+            say(f"starts from {len(taken)} tensors of {start}")
         first = state["rows"] if state is not None else 0
         self._log = Log(folder / "log.csv", COLUMNS, first)
 
     def _claim(self) -> None:
         path = self.folder / "settings.json"
-        mine = dataclasses.asdict(self.settings) | {"data": str(self._data.resolve()) if self._data is not None else ""}
+        mine = dataclasses.asdict(self.settings) | {
+            name: str(path.resolve()) if path is not None else "" for name, path in (("data", self._data), ("start", self._start))
+        }
         if path.exists():
             theirs = json.loads(path.read_text(encoding="utf-8"))
             # How many processes share the work does not change what comes of it, and more rounds only go on.

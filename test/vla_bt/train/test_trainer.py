@@ -9,8 +9,11 @@ import torch
 
 from vla_bt.cli.main import main
 from vla_bt.policy.factory import make_policy
+from vla_bt.policy.saved import load_policy
 from vla_bt.settings import SettingsError
 from vla_bt.train import trainer as module
+from vla_bt.train.collect import Job, collect
+from vla_bt.train.data import load_sequences
 from vla_bt.train.settings import TrainSettings, load_train_settings
 from vla_bt.train.trainer import Trainer
 
@@ -88,3 +91,25 @@ def test_the_settings_file_of_a_run_says_what_it_was_made_with(tmp_path: Path) -
     Trainer(SMALL, tmp_path, quiet)
     assert json.loads((tmp_path / "settings.json").read_text())["worlds"] == 1
     Trainer(replace(SMALL, jobs=2), tmp_path, quiet)  # who shares the work does not matter
+
+
+def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Path) -> None:
+    drives = tmp_path / "drives"
+    collect([Job(1_999_999, False, "", 128, 72)], drives, 1, lambda done, total: None)
+    said: list[str] = []
+    first = Trainer(replace(SMALL, epochs=1, dagger_rounds=0), tmp_path / "first", said.append, data=drives)
+    figures = first.run()
+    assert "1 shards of" in said[0]
+    assert not (tmp_path / "first" / "data-0").exists()
+    assert figures["drives"] == len(load_sequences(sorted(drives.glob("*.npz"))))
+
+    start = tmp_path / "first" / "best"
+    second = Trainer(SMALL, tmp_path / "second", said.append, data=drives, start=start)
+    theirs, ours = load_policy(start).network.state_dict(), second._learner.averaged.state_dict()
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    stem = Trainer(replace(SMALL, policy="small"), tmp_path / "small", said.append, data=drives, start=start)._learner
+    assert torch.equal(stem.network.state_dict()["encoders.stem.3.weight"], theirs["encoders.cnn.3.weight"])
+    with pytest.raises(SettingsError, match="other settings"):
+        Trainer(SMALL, tmp_path / "second", quiet)
+    with pytest.raises(SettingsError, match="no drives in it"):
+        Trainer(SMALL, tmp_path / "third", quiet, data=tmp_path)
