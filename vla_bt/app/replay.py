@@ -67,6 +67,7 @@ class ReplayRobot:
         self._moment = moments[0]
         self._applied = ZERO
         self._deciding = False
+        self._teleop: TeleopInput | None = None
         self._mode = Mode(settings.initial_mode)
         self._goal = ""
         self._requests: tuple[list[str], list[str]] = ([], [])
@@ -107,8 +108,8 @@ class ReplayRobot:
         moment, now_s, has = self._moment, self._now_s, self._settings.required_inputs
         modes, goals = (tuple(requests) for requests in self._requests)
         self._requests = ([], [])
-        by_person = moment.source in (Source.TELEOP, Source.TAKEOVER) and moment.commanded is not None
-        teleop = TeleopInput(moment.commanded, now_s) if by_person and moment.commanded is not None else None
+        if moment.source in (Source.TELEOP, Source.TAKEOVER) and moment.commanded is not None:
+            self._teleop = TeleopInput(moment.commanded, now_s)  # else the last one stays, and is too old
         height, width = moment.image.shape[:2]
         signature = zlib.crc32(np.ascontiguousarray(moment.image[::16, ::16]))
         odometry = moment.odometry if self._deciding else moment.seen_odometry
@@ -119,7 +120,7 @@ class ReplayRobot:
             frame=FrameInfo(moment.sequence, moment.exposure_s, receipt_s, width, height, signature),
             odometry=replace(odometry, received_s=now_s) if odometry is not None and "odometry" in has else None,
             gate=GateStatus(False, "", self._applied, moment.source, now_s),
-            operator=Operator(teleop, modes, goals, ()),
+            operator=Operator(self._teleop, modes, goals, ()),
         )
 
     def copy_frame(self, sequence: int) -> NDArray[np.uint8] | None:
