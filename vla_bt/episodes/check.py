@@ -8,7 +8,7 @@ Promises: any file gets an answer, damaged and foreign ones too; files of the or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from vla_bt.episodes import check_frames
 from vla_bt.episodes.check_frames import ERROR, NOTE, WARNING, Finding
 from vla_bt.episodes.opening import Content, EpisodeError, read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import COLUMNS, DISTANCES, FRAMES, ORIGINS, PATTERNS, POSITIONS, EpisodeInfo
+from vla_bt.episodes.schema import COLUMNS, DISTANCES, FRAMES, ORIGINS, PATTERNS, POSITIONS, SCHEMA_VERSION, EpisodeInfo
 from vla_bt.episodes.units import KEYS, SI, UNKNOWN, action_unit
 from vla_bt.sim.scenes import SCENE_NAMES
 
@@ -57,7 +57,7 @@ ORIGINAL_ATTRIBUTES = ("episode_name", "scenario", "action_chunk_size", "num_fra
 ORIGINAL_DATASETS = ("images", "actions", "action_event_types")
 _STORAGE = ("images", "images_jpeg", "images_jpeg_ends")
 _CHOICES = {"pattern": ("", *PATTERNS), "distance": ("", *DISTANCES), "position": ("", *POSITIONS), "origin": ORIGINS}
-_MAY_BE_NAN = ("applied", "odometry", "policy_latency_s", "commanded_s", "applied_s", "exposure_s", "receipt_s", "decided_s")
+_NEVER_NAN = ("actions", "commanded")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _is_ours(content: Content) -> bool:
 
 
 def _datasets(content: Content) -> Iterator[Told]:
-    wanted = ("images", *COLUMNS) if _is_ours(content) else ORIGINAL_DATASETS
+    newest = content.attributes.get("schema_version") == SCHEMA_VERSION  # older ones may lack what came later
+    wanted = ("images", *COLUMNS) if newest else ORIGINAL_DATASETS
     missing = [name for name in wanted if name not in content.parts]
     if missing:
         yield "missing-dataset", f"lacks {', '.join(missing)}"
@@ -203,7 +204,7 @@ def _finite(content: Content) -> Iterator[Told]:
         column = content.columns.get(name)
         if column is None or column.dtype.kind != "f":
             continue
-        bad = np.isinf(column) if name in _MAY_BE_NAN else ~np.isfinite(column)
+        bad = ~np.isfinite(column) if name in _NEVER_NAN else np.isinf(column)
         rows = _rows(bad)
         if rows:
             yield "not-finite", f"{name} is not finite", rows
@@ -248,6 +249,3 @@ def _usable(content: Content) -> check_frames.Frames | None:
         if name in COLUMNS and len(column) == len(images) and (column.dtype == object) == bool(COLUMNS[name].text_bytes)
     }
     return check_frames.Frames(images, columns, content.attributes, jpeg="jpeg" in content.parts["images"].packed)
-
-
-Progress = Callable[[int, int], None]
