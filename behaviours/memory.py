@@ -49,7 +49,7 @@ class MemoryFine(Leaf):
         state = self._state
         if not self.settings.memory_guard:
             if state is None or state.reading is not reading:
-                self._keep(MemoryState(reading, words=f"the guard is off; {reading.available_mb:.0f} MB available"))
+                self._keep(self._unguarded(reading, status))
             return Status.SUCCESS
         if state is None or not state.quiet or state.reading is not reading or memory.asked or status.gave_up:
             state = self._guard.judge(reading, status, self._standing(), self.now_s)
@@ -58,6 +58,16 @@ class MemoryFine(Leaf):
             self._keep(state)
         fine = state.quiet and status.grade is Grade.FULL
         return Status.SUCCESS if fine else Status.FAILURE
+
+    @staticmethod
+    def _unguarded(reading: MemoryReading, status: PolicyStatus) -> MemoryState:
+        return MemoryState(
+            reading,
+            manual_only=status.detail if status.gave_up else "",
+            words=f"the guard is off; {reading.available_mb:.0f} MB available",
+            policy_grade=status.grade,
+            out_of_memory=status.out_of_memory,
+        )
 
     def _keep(self, state: MemoryState) -> None:
         self._state = self.resources.memory.state = state

@@ -84,8 +84,7 @@ class LockstepRun:
         self.world = SimWorld(self.scene)
         self.robot = LockstepRobot(self.world, self.settings, self.gate_settings, self.action_latency_s)
         self.client = self.make_client()
-        self.memory = MemoryMonitor(self.settings)
-        self.memory.sample()
+        self.memory = self.make_memory()
         self.resources = Resources(self.settings, RobotView(self.robot), self.client, self.recorder, self.memory, load_causes())
         self.loop: TickLoop = assemble(self.robot, self.resources, self._begin_log if self.runs is not None else None)
         self.digest = hashlib.sha256()
@@ -94,6 +93,12 @@ class LockstepRun:
         """Make the policy and what the tree sees of it."""
         make = partial(make_policy, self.policy, self.world.truth, self.seed)
         return InlineClient(make(), self.robot.render_frame, self.robot.now, self.policy_latency_s, remake=make)
+
+    def make_memory(self) -> MemoryMonitor:
+        """Look at the memory once: what happens on the machine meanwhile must not change the result."""
+        memory = MemoryMonitor(self.settings)
+        memory.sample()
+        return memory
 
     def step(self) -> None:
         """Let one tick period pass, then tick."""

@@ -27,6 +27,7 @@ VERBS = {
     "eval": "measure a policy in scripted scenarios",
     "runs": "look into finished runs: what happened, and why the robot stood",
     "dashboard": "a web page that shows what the robot sees, decides and did",
+    "memory": "who holds how much memory; the guard's proof under a real limit, and a soak",
     "bench": "measure ticks and stops",
     "doctor": "check this machine",
 }

@@ -23,6 +23,9 @@ STOP_S = 1.5
 EFFECT_S = 2.0
 """After so long a step's effect is in the readings [s]."""
 
+CLEAR_AGAIN_S = 30.0
+"""While a level holds, caches are cleared once in this time [s]."""
+
 SHORT_QUEUE = 4
 """Frames in recording's queue from level 2 on."""
 
@@ -54,6 +57,10 @@ class MemoryState:
         Why nothing but manual driving is allowed, in words; empty if that isn't so.
     words : str
         For people.
+    policy_grade : Grade
+        What the policy is, or is becoming.
+    out_of_memory : int
+        How often the policy ended for want of memory.
     """
 
     reading: MemoryReading
@@ -65,6 +72,8 @@ class MemoryState:
     forgive: bool = False
     manual_only: str = ""
     words: str = ""
+    policy_grade: Grade = Grade.FULL
+    out_of_memory: int = 0
 
     @property
     def quiet(self) -> bool:
@@ -138,13 +147,15 @@ class MemoryGuard:
             self._clear_due_s = now_s
         clear = clear_asked or (level >= Level.CLEAR and now_s >= self._clear_due_s)
         if clear:
-            self._clear_due_s = now_s + self._limits.hold_s
+            self._clear_due_s = now_s + CLEAR_AGAIN_S
         if status.gave_up and not self._gave_up:
             self._memory.note("the policy is given up; only manual driving is left")
         self._gave_up = status.gave_up
         manual_only = status.detail if status.gave_up and not forgive else ""
         words = f"level {level.number}, {level.words}; {reading.available_mb:.0f} MB available"
-        return MemoryState(reading, level, grade, act, stop, clear, forgive, manual_only, words)
+        return MemoryState(
+            reading, level, grade, act, stop, clear, forgive, manual_only, words, status.grade, status.out_of_memory
+        )
 
     def _watch_policy(self, reading: MemoryReading, status: PolicyStatus, now_s: float) -> None:
         """Learn what the policy holds at each grade, and measure what its steps freed."""

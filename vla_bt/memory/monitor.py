@@ -297,6 +297,8 @@ class MemoryMonitor:
             "step": level.name.lower(),
             "words": state.words if state is not None else "no guard",
             "manual_only": state.manual_only if state is not None else "",
+            "grade": state.policy_grade.name.lower() if state is not None else "",
+            "out_of_memory": state.out_of_memory if state is not None else 0,
             "available_mb": round(reading.available_mb, 1),
             "rss_mb": round(own.rss_mb, 1) if own is not None else None,
             "total_mb": round(reading.system.total_mb, 1),

@@ -49,25 +49,45 @@ def slope(times_s: Sequence[float], values: Sequence[float], blocks: int = BLOCK
     blocks : int
         3 to 12.
     """
-    if len(times_s) < 2 * blocks:
+    return pooled_slope([list(zip(times_s, values, strict=True))], blocks)
+
+
+def pooled_slope(pieces: Sequence[Sequence[tuple[float, float]]], blocks: int = BLOCKS) -> Slope | None:
+    """Fit lines of one slope, each piece with a level of its own; ``blocks`` are shared out by the pieces' lengths.
+
+    Parameters
+    ----------
+    pieces : sequence of sequences of (time [s], value)
+        Such as the lives of a process that was replaced.
+    """
+    lengths = [piece[-1][0] - piece[0][0] if len(piece) > 1 else 0.0 for piece in pieces]
+    total_s = sum(lengths)
+    if total_s <= 0.0 or sum(map(len, pieces)) < 2 * blocks:
         return None
-    began_s, ended_s = times_s[0], times_s[-1]
-    width_s = (ended_s - began_s) / blocks
-    if width_s <= 0.0:
+    centred: list[tuple[float, float]] = []
+    freedom = -1
+    for piece, length_s in zip(pieces, lengths, strict=True):
+        points = _block_means(piece, max(2, round(blocks * length_s / total_s))) if length_s > 0.0 else []
+        if len(points) < 2:
+            continue
+        middle_s, mean = (sum(column) / len(points) for column in zip(*points, strict=True))
+        centred += [(time_s - middle_s, value - mean) for time_s, value in points]
+        freedom += len(points) - 1
+    if freedom < 1:
         return None
+    spread = sum(time_s**2 for time_s, _ in centred)
+    rate = sum(time_s * value for time_s, value in centred) / spread
+    residual = sum((value - rate * time_s) ** 2 for time_s, value in centred)
+    margin = _T975[min(freedom, len(_T975)) - 1] * math.sqrt(residual / freedom / spread)
+    return Slope(3600.0 * rate, 3600.0 * (rate - margin), 3600.0 * (rate + margin), total_s)
+
+
+def _block_means(piece: Sequence[tuple[float, float]], blocks: int) -> list[tuple[float, float]]:
+    began_s, width_s = piece[0][0], (piece[-1][0] - piece[0][0]) / blocks
     sums = [[0.0, 0.0, 0.0] for _ in range(blocks)]
-    for time_s, value in zip(times_s, values, strict=True):
+    for time_s, value in piece:
         block = sums[min(blocks - 1, int((time_s - began_s) / width_s))]
         block[0] += 1.0
-        block[1] += time_s - began_s
+        block[1] += time_s
         block[2] += value
-    points = [(time / count, value / count) for count, time, value in sums if count]
-    if len(points) < 3:
-        return None
-    middle_s, mean = (sum(column) / len(points) for column in zip(*points, strict=True))
-    spread = sum((time - middle_s) ** 2 for time, _ in points)
-    rate = sum((time - middle_s) * (value - mean) for time, value in points) / spread
-    residual = sum((value - mean - rate * (time - middle_s)) ** 2 for time, value in points)
-    freedom = len(points) - 2
-    margin = _T975[min(freedom, len(_T975)) - 1] * math.sqrt(residual / freedom / spread)
-    return Slope(3600.0 * rate, 3600.0 * (rate - margin), 3600.0 * (rate + margin), ended_s - began_s)
+    return [(time_s / count, value / count) for count, time_s, value in sums if count]

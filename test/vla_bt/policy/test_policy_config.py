@@ -15,7 +15,7 @@ from vla_bt.settings import SettingsError, config_path, read_yaml
 
 EXPECTED = {
     "hybrid", "pure", "small", "small-cnn", "simple-lstm", "clip-lstm", "enhanced-2d", "multimodal", "robovlms",
-    "case-1", "case-2", "case-3",
+    "case-1", "case-2", "case-3", "stress",
 }  # fmt: skip
 
 

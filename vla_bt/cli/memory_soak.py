@@ -1,0 +1,74 @@
+"""``vla-bt memory soak``: the application over ROS drives for long, to see whether any process grows.
+
+Promises: exit code 0 only if no process surely grows faster than the aim; nothing is left behind, also after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vla_bt.settings import SettingsError
+
+EXAMPLES = """examples:
+  vla-bt memory soak --minutes 30 --policy small-cnn
+  vla-bt memory soak --minutes 5 --json > soak.json
+
+aim for each process: the 95 % interval of its growth reaches down to 0, or its slope is at most 1 MB/h
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "soak",
+        help="does any process grow while driving for long?",
+        description="Drive the simulated robot over ROS from goal to goal, recording, with two policy reloads on the way, and "
+        "fit a line through each process's USS.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="for how long (default 30, at least 3)")
+    parser.add_argument("--policy", default="default", help="what the worker runs (default: the default policy)")
+    parser.add_argument("--folder", type=Path, help="for logs, episodes and the plot (default runs/soak_<time>)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run; returns the exit code."""
+    from vla_bt.app.memory_soak import draw, soak
+    from vla_bt.policy.names import check_name
+
+    if not 3.0 <= options.minutes <= 10_000.0:
+        raise SettingsError(f"--minutes is {options.minutes:g}; expected 3 to 10000")
+    check_name(options.policy)
+    folder = options.folder or Path("runs") / time.strftime("soak_%Y%m%d_%H%M%S")
+
+    def say(words: str) -> None:
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"{words:120s}", end=end, file=sys.stderr, flush=True)
+
+    outcome = soak(options.policy, 60.0 * options.minutes, folder, (640, 360), say)
+    plot = folder / "soak.png"
+    draw(outcome, plot)
+    ok = all(outcome["checks"].values())
+    figures = outcome["figures"]
+    if options.json:
+        result = {"minutes": figures["minutes"], "policy": figures["policy"]}
+        print(json.dumps({"result": result, "timing": {"ok": ok, "checks": outcome["checks"], "figures": figures}}, indent=2))
+        return 0 if ok else 1
+    print(
+        f"\n{figures['steps']} steps, {figures['episodes']} episodes, {figures['reloads']} reloads in {figures['minutes']:g} min"
+    )
+    print(f"{'process':10s}{'USS [MB]':>10s}{'growth [MB/h]':>15s}   95 % interval")
+    for role, growth in figures["growth_mb_h"].items():
+        print(f"{role:10s}{figures['uss_mb'][role]:10.1f}{growth['slope']:15.2f}   {growth['low']:.2f} to {growth['high']:.2f}")
+    for words, held in outcome["checks"].items():
+        print(f"{'ok  ' if held else 'FAIL'}  {words}")
+    print(f"plot: {plot}")
+    return 0 if ok else 1
