@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 --policy: default, expert (simulator truth, the reference), untrained (random weights, the other end), a preset or a folder.
 Of several the first decides the exit code.
 Each run is kept in --out as soon as it ends; after Ctrl-C, a crash or a power cut the same command with that --out goes on.
-In --out: report.json, runs.jsonl, and in sheets/ the pictures of failures.
+In --out: report.html (open it in a browser), report.json, junit.xml, runs.jsonl, sheets/.
 """
 
 
@@ -109,9 +109,10 @@ def _parts(options: argparse.Namespace) -> list[tuple[Any, list[Any]]]:
             own = seeds or parse_seeds(scenario.seeds, name)
             jobs = list(jobs_of(name, scenario, policy, own, camera))
             jobs = [job for job in jobs if all(str(getattr(job, key)) == value for key, value in where.items())]
-            if not jobs:
-                raise SettingsError(f"scenario {name} has no run with {' '.join(options.where)} and seeds {own.start}:{own.stop}")
-            parts.append((Part(source, name, scenario, policy, own, camera, []), jobs))
+            if jobs:
+                parts.append((Part(source, name, scenario, policy, own, camera, []), jobs))
+    if not parts:
+        raise SettingsError(f"no run has {' '.join(options.where)} with these seeds")
     return parts
 
 
@@ -215,14 +216,21 @@ def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -
             f"second, {timing['simulated_per_wall_and_job']:.1f} a second and job, "
             f"{timing['simulated_per_core_second'] or 0:.1f} a second of processor time"
         )
-        print(f"report: {folder / 'report.json'}")
+        print(f"report: {folder / 'report.html'}")
     first = filled[0].policy
     return 0 if all(entry["passed"] for entry in entries if entry["policy"] == first) else 1
 
 
 def _write(folder: Path, parts: list[Any], entries: list[dict[str, Any]], timing: dict[str, Any]) -> None:
     """Write the report's files, each there whole or not at all."""
-    texts = {"report.json": json.dumps({"result": entries, "timing": timing}, indent=2) + "\n"}
+    from vla_bt.eval.junit import junit_xml
+    from vla_bt.eval.page import page
+
+    texts = {
+        "report.json": json.dumps({"result": entries, "timing": timing}, indent=2) + "\n",
+        "junit.xml": junit_xml(parts),
+        "report.html": page(parts, entries, timing, folder),
+    }
     for name, text in texts.items():
         fresh = folder / f".{name}.tmp"
         fresh.write_text(text, encoding="utf-8")
