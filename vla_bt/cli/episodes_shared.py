@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,3 +24,15 @@ def counted(items: Sequence[T], what: str) -> Iterator[T]:
             print(f"\r{what}: {index + 1} of {len(items)}\x1b[K", end="", file=sys.stderr, flush=True)
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def out_of_way(target: Path) -> Iterator[Path]:
+    """Hand out a name to write to; the file gets its own name once it is whole, and is gone if it isn't."""
+    making = target.with_name(f"{target.stem}.making{target.suffix}")
+    try:
+        yield making
+        os.replace(making, target)
+    finally:
+        with contextlib.suppress(OSError):
+            making.unlink()

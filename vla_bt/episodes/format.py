@@ -29,6 +29,7 @@ from vla_bt.episodes.schema import (
     episode_name,
     safe_name,
 )
+from vla_bt.episodes.units import SI, action_unit
 from vla_bt.episodes.writer import PART_SUFFIX, EpisodeWriter
 
 __all__ = [
@@ -61,12 +62,15 @@ class Episode:
     columns : dict of str to ndarray
         Every dataset but the images, cut to ``frames``; texts as arrays of str.
     images : ndarray of uint8, shape (frames, height, width, 3), RGB
+    action_unit : str
+        What ``actions`` are, see :mod:`vla_bt.episodes.units`.
     """
 
     path: Path
     attributes: dict[str, Any]
     columns: dict[str, NDArray[Any]]
     images: NDArray[np.uint8]
+    action_unit: str = SI
 
     @property
     def frames(self) -> int:
@@ -96,4 +100,5 @@ def load(path: Path) -> Episode:
     if columns["actions"].shape[1:] != (3,) or len(columns["actions"]) < count:
         shape = (count, 3)
         raise EpisodeError(f"{printable(path)}: not an episode: actions are {columns['actions'].shape}, expected {shape}")
-    return Episode(path, content.attributes, {name: column[:count] for name, column in columns.items()}, images[:count])
+    rows = {name: column[:count] for name, column in columns.items()}
+    return Episode(path, content.attributes, rows, images[:count], action_unit(content))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.episodes.format import Episode, load
+from vla_bt.episodes.units import SI
 from vla_bt.words import Source
 
 COLUMNS = 6
@@ -52,8 +53,8 @@ def contact_sheet(episode: Episode) -> Picture:
         row, column = divmod(index, COLUMNS)
         left, top = MARGIN + column * cell_width, HEADER + row * cell_height
         thumb = cv2.resize(episode.images[index], (THUMB_WIDTH, thumb_height), interpolation=cv2.INTER_AREA)
-        colour = COLOURS[_source(episode, index)]
-        _arrow(thumb, episode.columns["actions"][index], colour)
+        colour = COLOURS[source_of(episode, index)]
+        draw_action(thumb, episode.columns["actions"][index], colour)
         sheet[top : top + thumb_height, left : left + THUMB_WIDTH] = thumb
         cv2.rectangle(sheet, (left - 2, top - 2), (left + THUMB_WIDTH + 1, top + thumb_height + 1), colour, 3)
         _caption(sheet, episode, index, left, top + thumb_height + 19, colour)
@@ -71,15 +72,19 @@ def write_contact_sheet(episode_path: Path, picture_path: Path) -> Path:
     OSError
         When the picture can't be written.
     """
-    sheet = contact_sheet(load(episode_path))
-    done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    return save_picture(contact_sheet(load(episode_path)), picture_path)
+
+
+def save_picture(picture: Picture, path: Path) -> Path:
+    """Write an RGB picture as PNG."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
-        raise OSError(f"{picture_path}: the picture can't be encoded")
-    picture_path.write_bytes(data.tobytes())
-    return picture_path
+        raise OSError(f"{path}: the picture can't be encoded")
+    path.write_bytes(data.tobytes())
+    return path
 
 
-def _source(episode: Episode, index: int) -> Source:
+def source_of(episode: Episode, index: int) -> Source:
     """Return who drove; files of the original format don't say."""
     column = episode.columns.get("source")
     try:
@@ -88,7 +93,7 @@ def _source(episode: Episode, index: int) -> Source:
         return Source.IDLE
 
 
-def _text(picture: Picture, words: str, at: tuple[int, int], size: float, colour: tuple[int, int, int] = _INK) -> int:
+def write_words(picture: Picture, words: str, at: tuple[int, int], size: float, colour: tuple[int, int, int] = _INK) -> int:
     """Write words with their baseline at (x, y); returns the x behind them."""
     plain = words.encode("ascii", "replace").decode()  # the built-in font has no other letters
     cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
@@ -97,27 +102,28 @@ def _text(picture: Picture, words: str, at: tuple[int, int], size: float, colour
 
 def _header(sheet: Picture, episode: Episode) -> None:
     told: dict[str, Any] = episode.attributes
-    _text(sheet, str(told.get("episode_name", episode.path.stem)), (MARGIN, 34), 0.9)
+    write_words(sheet, str(told.get("episode_name", episode.path.stem)), (MARGIN, 34), 0.9)
     goals = [text for text in dict.fromkeys(episode.columns.get("goal_text", ())) if text]
     words = f"{episode.frames} frames in {float(told.get('total_duration', 0.0)):.1f} s"
     words += "" if told.get("complete", True) else ", partial"
     words += f"; goal: {'; then '.join(goals)}" if goals else "; no goal"
-    _text(sheet, words[:170], (MARGIN, 66), 0.6, _FAINT)
+    write_words(sheet, words[:170], (MARGIN, 66), 0.6, _FAINT)
 
 
 def _caption(sheet: Picture, episode: Episode, index: int, left: int, baseline: int, colour: tuple[int, int, int]) -> None:
     times = episode.columns.get("decided_s")
     since = f"+{times[index] - times[0]:.1f} s" if times is not None else ""
-    x = _text(sheet, f"{index}", (left, baseline), 0.55)
-    x = _text(sheet, since, (x + 10, baseline), 0.45, _FAINT)
-    _text(sheet, _source(episode, index).name.lower(), (x + 10, baseline), 0.45, colour)
+    x = write_words(sheet, f"{index}", (left, baseline), 0.55)
+    x = write_words(sheet, since, (x + 10, baseline), 0.45, _FAINT)
+    write_words(sheet, source_of(episode, index).name.lower(), (x + 10, baseline), 0.45, colour)
     forward, side, turn = (float(value) for value in episode.columns["actions"][index])
-    figures = f"{forward:+.2f} {side:+.2f} m/s {turn:+.2f} rad/s"
+    si = episode.action_unit == SI
+    figures = f"{forward:+.2f} {side:+.2f} m/s {turn:+.2f} rad/s" if si else f"{forward:+.2f} {side:+.2f} {turn:+.2f} (no m/s)"
     width = cv2.getTextSize(figures, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0]
-    _text(sheet, figures, (left + THUMB_WIDTH - width, baseline), 0.4, _INK)
+    write_words(sheet, figures, (left + THUMB_WIDTH - width, baseline), 0.4, _INK)
 
 
-def _arrow(thumb: Picture, action: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+def draw_action(thumb: Picture, action: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
     """Draw the velocity: arrow for driving, arc for turning, a ring for standing; each with a white rim to be seen anywhere."""
     height, width = thumb.shape[:2]
     forward, side, turn = (float(value) if math.isfinite(value) else 0.0 for value in action)
@@ -144,8 +150,8 @@ def _legend(sheet: Picture) -> None:
     y, x = sheet.shape[0] - 18, MARGIN
     for source, colour in COLOURS.items():
         cv2.rectangle(sheet, (x, y - 11), (x + 14, y + 3), colour, -1)
-        x = _text(sheet, source.name.lower(), (x + 20, y + 2), 0.5) + 24
-    _text(
+        x = write_words(sheet, source.name.lower(), (x + 20, y + 2), 0.5) + 24
+    write_words(
         sheet,
         f"arrow: velocity asked for, up is forward, longest at {FULL_SPEED:g} m/s; arc: turning",
         (x + 8, y + 2),
