@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,7 +135,7 @@ class LockstepApp:
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         self._late_s.append(time.monotonic() - self._due_s)
         self._due_s = max(self._due_s + period_s, time.monotonic() - period_s)
-        if len(run.path) % 100 == 0 and (not robot.goal_lines or json.loads(robot.goal_lines[-1])["state"] in _CLOSED):
+        if len(run.path) % 100 == 0 and (not robot.goal_lines or json.loads(robot.goal_lines[-1])["state"] not in _OPEN):
             robot.give_goal(self._goal)
         run.step()
         status = run.client.status()
@@ -171,7 +172,7 @@ class LockstepApp:
         self._ring.close()
 
 
-_CLOSED = ("reached", "rejected", "preempted", "expired", "failed", "none", "")
+_OPEN = ("accepted", "active")
 
 
 class RosApp:
@@ -187,6 +188,7 @@ class RosApp:
         from rclpy.signals import SignalHandlerOptions
 
         from vla_bt.app.processes import ProcessGroup
+        from vla_bt.memory.monitor import read_report
         from vla_bt.ros.demo_operator import DemoOperator
 
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -208,6 +210,7 @@ class RosApp:
             "initial_mode": "vla",
         }
         group.start("tree", ["--ros-args", *(word for name, value in tree.items() for word in ("-p", f"{name}:={value}"))])
+        self._report = partial(read_report, directory)
         self._judge = Judge(GONE_S)
         self._goal_s = 0.0
 
@@ -216,7 +219,7 @@ class RosApp:
         time.sleep(0.05)
         operator, now_s = self._operator, time.monotonic()
         snapshot = operator.snapshot
-        if now_s - self._goal_s > 5.0 and snapshot and operator.goal.get("state", "") in _CLOSED:
+        if now_s - self._goal_s > 5.0 and snapshot and operator.goal.get("state", "") not in _OPEN:
             self._goal_s = now_s
             operator.give_goal("go around the box on the left to the cup")
         ready = snapshot.get("policy", {}).get("state") == "ready"
@@ -230,7 +233,7 @@ class RosApp:
         """Report."""
         snapshot = self._operator.snapshot
         policy = snapshot.get("policy", {})
-        memory = snapshot.get("memory", {})
+        memory = self._report() or {}
         return {
             "memory": memory,
             "ticks": snapshot.get("tick", 0),

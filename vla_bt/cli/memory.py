@@ -18,9 +18,6 @@ from vla_bt.cli import memory_soak, memory_stress
 from vla_bt.settings import SettingsError
 
 PERIOD_S = 1.0
-REPORT_LIMIT_S = 5.0
-"""An older report is a leftover [s]."""
-
 BARS = "▁▂▃▄▅▆▇█"
 
 EXAMPLES = """examples:
@@ -63,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show; exit code 0."""
-    from vla_bt.memory.monitor import MemoryMonitor
+    from vla_bt.memory.monitor import MemoryMonitor, read_report
     from vla_bt.settings import TreeSettings
 
     directory = _directory()
@@ -115,18 +112,6 @@ def _directory() -> Path:
     """Return the runtime directory of the tree that would run here, made or not."""
     given = os.environ.get("VLA_BT_RUNTIME_DIR")
     return Path(given) if given else Path("/dev/shm") / f"vla_bt-{os.getuid()}-{os.environ.get('ROS_DOMAIN_ID') or '0'}"
-
-
-def read_report(directory: Path) -> dict[str, Any] | None:
-    """Return what a running tree last said, None when none does."""
-    from vla_bt.memory.monitor import REPORT_FILE
-
-    try:
-        report = json.loads((directory / REPORT_FILE).read_text(encoding="utf-8"))
-        fresh = 0.0 <= time.time() - report["written_s"] < REPORT_LIMIT_S
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return report if fresh and isinstance(report, dict) else None
 
 
 def sparkline(values: list[float]) -> str:

@@ -37,6 +37,9 @@ RING_SAMPLES = 2400
 
 REPORT_PERIOD_S = 1.0
 REPORT_FILE = "memory.json"
+REPORT_LIMIT_S = 5.0
+"""An older report is a leftover [s]."""
+
 SPARK_POINTS = 60
 SETTLE_S = 60.0
 """What a process takes in its first minute, or in the minute after a step, is no growth [s]."""
@@ -339,3 +342,13 @@ class MemoryMonitor:
 
 def _slope_words(found: Slope) -> str:
     return f"{found.per_hour:.1f} MB/h (95 %: {found.low:.1f} to {found.high:.1f}) over {found.seconds / 60:.0f} min"
+
+
+def read_report(directory: Path) -> dict[str, Any] | None:
+    """Return what the tree that runs in ``directory`` last said, None when none does."""
+    try:
+        report = json.loads((directory / REPORT_FILE).read_text(encoding="utf-8"))
+        fresh = 0.0 <= time.time() - report["written_s"] < REPORT_LIMIT_S
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return report if fresh and isinstance(report, dict) else None
