@@ -187,7 +187,7 @@ class StopBench:
     def _start(self, name: str) -> None:
         parameters = {
             "sim": self._sim_parameters,
-            "tree": ("policy:=expert", f"runs_directory:={self._folder}"),
+            "tree": ("policy:=expert", f"runs_directory:={self._folder}", f"run_log_directory:={self._folder}"),
             "camera": (f"source:={self._pictures()}", f"rate_hz:={float(CAMERA_HZ)}", "loop:=true") if name == "camera" else (),
         }.get(name, ())
         if name == "tree":

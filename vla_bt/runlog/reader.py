@@ -158,7 +158,7 @@ class RunReader:
         """Go from record to record; returns what is wrong, empty if nothing."""
         if file.read(8) != MAGIC:
             return "not an MCAP file" if size else "empty"
-        position, whole = 8, "cut short: its process ended without closing it"
+        position, whole = 8, "cut short: not closed by its process, which was killed or found the disk full"
         while position + 9 <= size:
             opcode, length = struct.unpack("<BQ", file.read(9))
             if opcode not in OPCODES:
@@ -182,6 +182,8 @@ class RunReader:
 
     def _read_head(self) -> dict[str, Any]:
         first = next(self._entries(self._chunks[0], beginning=True), None)
+        if first is None and self.notes:
+            raise RunLogError(f"{self.path}: not a run log of vla_bt, or its beginning is damaged ({self.notes[-1]})")
         if first is None or first.topic != "/run":
             raise RunLogError(f"{self.path}: an MCAP file, but not a run log of vla_bt")
         if first.content.get("format") != FORMAT:
