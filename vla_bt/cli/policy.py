@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from vla_bt.cli import policy_bench, policy_shell
-from vla_bt.cli.policy_options import add_policy_options, run_config, said_config, source_of
+from vla_bt.cli.policy_options import (
+    add_allow_missing,
+    add_policy_options,
+    add_threads_option,
+    run_config,
+    said_config,
+    source_of,
+    use_threads,
+)
 from vla_bt.settings import SettingsError
 
 EXAMPLES = """examples:
@@ -178,8 +186,9 @@ def _add_shrink(verbs: Any) -> None:
     )
     parser.add_argument("--frames", type=int, default=8, metavar="N", help="frames to run (default 8)")
     parser.add_argument("--goal", default="go around the box on the left to the cup", help="goal to pursue")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    add_threads_option(parser)
     add_policy_options(parser)
+    add_allow_missing(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_shrink)
 
@@ -187,8 +196,11 @@ def _add_shrink(verbs: Any) -> None:
 def _shrink(options: argparse.Namespace) -> int:
     from vla_bt.policy.compare import Request, rows, table
 
+    if options.frames < 1:
+        raise SettingsError(f"--frames {options.frames}: at least 1 is needed")
+    use_threads(options)
     ways = options.to or ["bf16", "int8", "layers6", "int8+layers6"]
-    request = Request(options.target, run_config(options), options.goal, options.frames, options.threads)
+    request = Request(options.target, run_config(options), options.goal, options.frames, options.allow_missing)
     found = rows(request, ways)
     if options.json:
         results = [{key: value for key, value in row.items() if key != "latency_ms"} for row in found]

@@ -3,7 +3,8 @@
     vla-bt policy bench small --versus naive
     vla-bt policy bench my_policy@int8 --repeats 20 --json
 
-Promises: exit code 0 only if the measurement is possible (no median below the bound) and every limit that was set is kept.
+Promises: exit code 0 only if the measurement is possible (no median below the bound), every action was a number, and every limit
+that was set is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from vla_bt.cli.policy_options import add_policy_options, run_config
+from vla_bt.cli.policy_options import add_allow_missing, add_policy_options, add_threads_option, run_config, use_threads
 from vla_bt.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--repeats", type=int, default=50, metavar="N", help="timed steps (default 50)")
     parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="steps before, not counted (default 5)")
     parser.add_argument("--goal", default="go around the box on the left to the cup", help="goal to pursue")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    add_threads_option(parser)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to compute (default cpu)")
     parser.add_argument("--p99-ms", type=float, default=0.0, metavar="MS", help="fail if a step's p99 is above this")
     add_policy_options(parser)
+    add_allow_missing(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -48,19 +50,19 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.bench.figures import LoadMeter, load_words
     from vla_bt.policy.bench import as_dict, as_text, bench, percentiles, versus_naive
     from vla_bt.policy.factory import make_network_policy
-    from vla_bt.policy.runtime import set_threads
 
     target = options.target or options.preset
     if not target or (options.target and options.preset):
         raise SettingsError("say which policy: vla-bt policy bench small")
+    if options.p99_ms < 0.0:
+        raise SettingsError(f"--p99-ms {options.p99_ms:g}: a positive number is needed")
     if options.repeats < 1 or options.warm_up < 0:
         raise SettingsError(f"--repeats {options.repeats} --warm-up {options.warm_up}: at least 1 and 0 are needed")
-    if options.threads:
-        set_threads(options.threads)
+    use_threads(options)
     config = run_config(options)
 
     def make(how: str) -> NetworkPolicy:
-        return make_network_policy(target, how=how, config=config).to(options.device)
+        return make_network_policy(target, how=how, config=config, allow_missing=options.allow_missing).to(options.device)
 
     policy = make("")
     meter = LoadMeter()
@@ -77,4 +79,4 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{as_text(result)}\n{load_words(load)} meanwhile, this included")
     kept = not options.p99_ms or percentiles(result.steps)["p99"] <= options.p99_ms
-    return 0 if result.possible and kept else 1
+    return 0 if result.possible and result.finite and kept else 1

@@ -67,3 +67,33 @@ def source_of(text: str) -> tuple[str, str]:
         return text, ""
     source, _, revision = text.partition("@")
     return source, revision
+
+
+def add_allow_missing(parser: argparse.ArgumentParser) -> None:
+    """Add the way out of refusing weights that do not fit."""
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="load what fits of a weight file and start the rest at random; its label says which parts",
+    )
+
+
+def add_threads_option(parser: argparse.ArgumentParser) -> None:
+    """Add how many CPU threads compute."""
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def use_threads(options: argparse.Namespace) -> None:
+    """Let so many CPU threads compute as the options say.
+
+    Raises
+    ------
+    SettingsError
+        When it is a negative number.
+    """
+    from vla_bt.policy.runtime import set_threads
+
+    if options.threads < 0:
+        raise SettingsError(f"--threads {options.threads}: at least 1 is needed")
+    if options.threads:
+        set_threads(options.threads)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_bt.cli.policy_options import add_policy_options, run_config
+from vla_bt.cli.policy_options import add_allow_missing, add_policy_options, add_threads_option, run_config, use_threads
 from vla_bt.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -58,19 +58,17 @@ def add_parser(verbs: Any) -> None:
         "--source", default="", metavar="NAME", help="picture, video, episode, or 'camera' (default: drawn pictures)"
     )
     parser.add_argument("--goal", default="go around the box on the left to the cup", help="first goal")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    add_threads_option(parser)
     add_policy_options(parser)
+    add_allow_missing(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the shell; returns the exit code."""
-    from vla_bt.policy.runtime import set_threads
-
-    if options.threads:
-        set_threads(options.threads)
+    use_threads(options)
     shell = Shell(options.goal)
-    shell.start(options.target, run_config(options), options.source)
+    shell.start(options.target, run_config(options), options.source, options.allow_missing)
     interactive = sys.stdin.isatty()
     if interactive:
         with _history():
@@ -132,9 +130,9 @@ class Shell:
         assert self._policy is not None
         return self._policy
 
-    def start(self, name: str, config: PolicyConfig | None, source: str) -> None:
+    def start(self, name: str, config: PolicyConfig | None, source: str, allow_missing: bool = False) -> None:
         """Load the first policy and open the source."""
-        self._load(name, config)
+        self._load(name, config, allow_missing)
         if source:
             self.source(source)
 
@@ -250,10 +248,10 @@ class Shell:
         self.policy.reset(self._goal)
         self._say(f"memory cleared, {dropped} encoded goal{'s' * (dropped != 1)} forgotten")
 
-    def _load(self, name: str, config: PolicyConfig | None) -> None:
+    def _load(self, name: str, config: PolicyConfig | None, allow_missing: bool = False) -> None:
         from vla_bt.policy.factory import make_network_policy
 
-        loaded = make_network_policy(name, config=config)
+        loaded = make_network_policy(name, config=config, allow_missing=allow_missing)
         loaded.reset(self._goal)
         self._policy = loaded
         info = loaded.info

@@ -23,6 +23,7 @@ from vla_bt.policy.naive import WINDOW, NaivePolicy
 from vla_bt.policy.preprocess import motion_of, normalised, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.shrinking import module_numbers
+from vla_bt.policy.step import NetworkStep
 from vla_bt.words import Twist
 
 PARTS = ("preprocess", "copies", "vision", "fusion", "memory", "head", "text")
@@ -49,6 +50,8 @@ class Bench:
         What was measured of the machine.
     stored_parameters : int
         Numbers in the whole network.
+    finite : bool
+        Every action was a number.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Bench:
     work: dict[str, Work]
     machine: Machine
     stored_parameters: int
+    finite: bool = True
     rungs: list[tuple[str, float]] = field(default_factory=list)
 
     @property
@@ -101,9 +105,10 @@ def bench(policy: NetworkPolicy, goal: str, repeats: int, warm_up: int) -> Bench
     for _ in range(warm_up):
         policy.step(*clock.next(), MEASURED)
     steps, processor = [], []
+    taken: list[NetworkStep] = []
     for _ in range(repeats):
         busy = time.process_time()
-        steps.append(_timed(policy, lambda: policy.step(*clock.next(), MEASURED)))
+        steps.append(_timed(policy, lambda: taken.append(policy.step(*clock.next(), MEASURED))))
         processor.append(time.process_time() - busy)
     parts: dict[str, list[float]] = {part: [] for part in PARTS}
     for _ in range(repeats):
@@ -116,7 +121,7 @@ def bench(policy: NetworkPolicy, goal: str, repeats: int, warm_up: int) -> Bench
     network = policy.network
     precision = "int8" if policy.eight_bit else str(network.dtype).removeprefix("torch.")
     stored = sum(module_numbers(module) for module in network.modules())
-    return Bench(policy.info.name, precision, steps, processor, parts, work, machine, stored)
+    return Bench(policy.info.name, precision, steps, processor, parts, work, machine, stored, all(step.finite for step in taken))
 
 
 class _Frames:
@@ -222,7 +227,7 @@ def as_dict(result: Bench) -> dict[str, Any]:
     work = {stage: vars(part) for stage, part in result.work.items()}
     counted = {"policy": result.name, "precision": result.precision, "stored_parameters": result.stored_parameters}
     touched = sum(part.parameters for part in result.work.values())
-    counted |= {"touched_parameters": touched, "steps": len(result.steps), "work": work}
+    counted |= {"touched_parameters": touched, "steps": len(result.steps), "finite": result.finite, "work": work}
     timing = {
         "step_ms": percentiles(result.steps),
         "processor_ms": percentiles(result.processor),
@@ -263,6 +268,8 @@ def as_text(result: Bench) -> str:
         lines.append(f"the median step takes {result.p50_s / result.bound_s:.2f} times the bound")
     else:
         lines.append("IMPOSSIBLE: the median step is below the bound; do not believe this measurement")
+    if not result.finite:
+        lines.append("NOT FINITE: some actions are no numbers; these weights can't drive")
     if result.rungs:
         lines.append("")
         naive = dict(result.rungs).get(DOCUMENT, 0.0)

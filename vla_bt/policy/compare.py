@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vla_bt.policy.config import PolicyConfig
 from vla_bt.policy.factory import make_network_policy
-from vla_bt.policy.runtime import NetworkPolicy, set_threads
+from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.shrinking import Shrink, held_bytes
 from vla_bt.words import ZERO
 
@@ -31,7 +31,7 @@ class Request:
     config: PolicyConfig | None
     goal: str
     frames: int
-    threads: int = 0
+    allow_missing: bool = False
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -67,13 +67,11 @@ def rows(request: Request, ways: Sequence[str]) -> list[dict[str, Any]]:
     """Measure the policy as stored, then each way to shrink it."""
     for way in ways:
         Shrink.parse(way)
-    if request.threads:
-        set_threads(request.threads)
     found: list[dict[str, Any]] = []
     frames: list[NDArray[np.uint8]] = []
     reference: NDArray[np.float32] | None = None
     for way in ("", *ways):
-        policy = make_network_policy(request.name, how=way, config=request.config)
+        policy = make_network_policy(request.name, how=way, config=request.config, allow_missing=request.allow_missing)
         frames = frames or pictures(request.frames, policy.info.frame_height, policy.info.frame_width)
         actions, seconds = run(policy, request.goal, frames)
         reference = actions if reference is None else reference

@@ -162,7 +162,7 @@ class PolicyConfig:
         """Refuse combinations that make no network."""
         problem = next(_problems(self), None)
         if problem:
-            raise SettingsError(f"policy {self.name}: {problem}")
+            raise SettingsError(f"policy {self.name if self.name.isprintable() else '?'}: {problem}")
 
     @property
     def centre_crop(self) -> bool:
@@ -238,6 +238,8 @@ def _shrunk(tower: Tower) -> Tower:
 
 def _problems(config: PolicyConfig) -> Any:
     """Yield what is wrong with the parts taken together."""
+    if not config.name.isprintable():
+        yield "its name holds what can't be printed"
     if not config.features:
         yield f"no features; choose from {', '.join(FEATURES)}"
     for name, form in config.features.items():

@@ -20,7 +20,7 @@ from vla_bt.policy.encoders import tokenizers_for
 from vla_bt.policy.layout import read_layout
 from vla_bt.policy.loading import compare, empty_network
 from vla_bt.policy.saved import WEIGHTS, Card, is_policy_folder, read_card, write_folder
-from vla_bt.policy.stored import BASES, Stored, digest_of, open_base, open_weights
+from vla_bt.policy.stored import BASES, Stored, check_sums, digest_of, open_base, open_weights
 from vla_bt.policy.writing import whole_file, write_safetensors
 from vla_bt.settings import SettingsError
 
@@ -44,6 +44,8 @@ def convert(path: Path, folder: Path, config: PolicyConfig, dtype: torch.dtype |
         When the weights are not exactly those of ``config``, or the folder can't be written.
     """
     stored = open_weights(path)
+    if path.is_file():
+        check_sums(path)
     tokenizers = tokenizers_for(config)
     network = empty_network(config, tokenizers)
     fit = compare(stored, network)
@@ -70,6 +72,8 @@ def slim(path: Path, target: Path, bases: Mapping[str, tuple[str, str]]) -> Savi
     if not folder and target.suffix != ".safetensors":
         raise SettingsError(f"{target}: a slim weight file is named .safetensors")
     stored = open_weights(path / WEIGHTS if folder else path)
+    if not folder:
+        check_sums(path)
     if stored.bases:
         raise SettingsError(f"{path}: is slim already, its base is {stored.bases[0]['source']}")
     names = read_layout(stored.tensors).names

@@ -23,6 +23,7 @@ from vla_bt.policy.encoders import source_sizes, tokenizers_for
 from vla_bt.policy.layout import Layout, read_layout
 from vla_bt.policy.network import PolicyNetwork
 from vla_bt.policy.runtime import NetworkPolicy
+from vla_bt.policy.shrinking import common_type
 from vla_bt.policy.stored import Stored, digest_of, open_base, open_weights
 from vla_bt.policy.tokenizer import GoalTokenizer
 from vla_bt.settings import SettingsError
@@ -111,10 +112,22 @@ def _from_sources(config: PolicyConfig, layout: Layout) -> dict[str, Tensor]:
 def empty_network(
     config: PolicyConfig, tokenizers: dict[str, GoalTokenizer], exact: dict[str, dict[str, Any]] | None = None
 ) -> PolicyNetwork:
-    """Build a network without memory for its weights; of sources the configuration names only the sizes are read."""
+    """Build a network without memory for its weights; of sources the configuration names only the sizes are read.
+
+    Raises
+    ------
+    SettingsError
+        With one line, when the sizes (which may come from a file) make no network.
+    """
     exact = source_sizes(config) if exact is None else exact
-    with torch.device("meta"):
-        return PolicyNetwork(config, tokenizers, exact)
+    try:
+        with torch.device("meta"):
+            return PolicyNetwork(config, tokenizers, exact)
+    except SettingsError:
+        raise
+    except Exception as error:  # transformers raises whatever a wrong size leads to
+        text = " ".join(str(error).split())[:200]
+        raise SettingsError(f"policy {config.name}: its models' sizes make no network: {type(error).__name__}: {text}") from None
 
 
 def fill(network: PolicyNetwork, fit: Fit, seed: int = 0) -> None:
@@ -130,8 +143,9 @@ def fill(network: PolicyNetwork, fit: Fit, seed: int = 0) -> None:
                 _initialise(module)
     network.load_state_dict({name: aligned(tensor) for name, tensor in fit.tensors.items()}, strict=False, assign=True)
     network.requires_grad_(True)
+    kind = common_type({tensor.dtype for tensor in fit.tensors.values() if tensor.is_floating_point()})
     for module in network.modules():
-        _rebuild_tables(module, network.dtype)
+        _rebuild_tables(module, kind)
     left = [name for name, tensor in [*network.named_parameters(), *network.named_buffers()] if tensor.is_meta]
     if left:
         raise SettingsError(f"policy {network.config.name}: nothing gives {left[0]} its values")

@@ -18,10 +18,11 @@ from torch import nn
 
 from vla_bt.memory.cgroup import cgroup_available
 from vla_bt.policy.config import PolicyConfig
-from vla_bt.policy.encoders import source_sizes, tokenizers_for
+from vla_bt.policy.encoders import tokenizers_for
 from vla_bt.policy.errors import DoesNotFitError
+from vla_bt.policy.loading import empty_network
 from vla_bt.policy.network import PolicyNetwork
-from vla_bt.policy.shrinking import DTYPES, Shrink, keep_layers
+from vla_bt.policy.shrinking import DTYPES, Shrink, common_type, keep_layers
 
 ALTERNATIVES = ("bf16", "int8", "bf16+layers12", "int8+layers12", "bf16+layers6", "int8+layers6")
 _CHECKED_ABOVE = 0.02  # of what is available: less is not worth a second of building
@@ -107,10 +108,7 @@ def plan(
     stored_dtype : torch.dtype, optional
         Type of the weights in a file that will be mapped; None for random weights.
     """
-    tokenizers = tokenizers_for(config)
-    exact = source_sizes(config) if exact is None else exact
-    with torch.device("meta"):
-        network = PolicyNetwork(config, tokenizers, exact)
+    network = empty_network(config, tokenizers_for(config), exact)
     whole = sum(parameter.numel() for parameter in network.parameters())
     if how.layers:
         keep_layers(network, how.layers)
@@ -234,10 +232,8 @@ def _rough_bytes(config: PolicyConfig, stored: Path | None) -> float:
 
 
 def dtype_of(stored: Path) -> torch.dtype:
-    """Return the type most bytes of a weight file are of."""
+    """Return the type that the weights of a file will compute in, unless another is asked for."""
     from vla_bt.policy.stored import open_weights
 
-    sizes: dict[torch.dtype, int] = {}
-    for tensor in open_weights(stored).tensors.values():
-        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.nbytes
-    return max(sizes, key=lambda dtype: sizes[dtype])
+    found = {tensor.dtype for tensor in open_weights(stored).tensors.values() if tensor.is_floating_point()}
+    return common_type(found)

@@ -93,7 +93,11 @@ def read_card(folder: Path) -> Card:
         name: GoalTokenizer.from_file(folder / f"{name}.tokenizer.json", getattr(config, name).positions)
         for name in text_encoders(config)
     }
-    return Card(str(content["label"]), config, content["models"], tokenizers)
+    models = content["models"]
+    if not isinstance(models, dict) or not all(isinstance(sizes, dict) for sizes in models.values()):
+        raise SettingsError(f"{folder / CARD}: models: expected a mapping of mappings")
+    label = str(content["label"])
+    return Card(label if label.isprintable() else repr(label), config, models, tokenizers)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -110,7 +114,7 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path.parent}: no policy there: {path.name}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: not a policy of format {FORMAT}")

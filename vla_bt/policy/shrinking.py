@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,10 +80,19 @@ def shrink(policy: NetworkPolicy, how: Shrink) -> NetworkPolicy:
     if how.precision == "int8":
         quantise(network)
         policy.eight_bit = True
-    elif how.precision:
-        network.to(DTYPES[how.precision])
+    else:
+        stored = {weight.dtype for weight in network.parameters()}
+        wanted = DTYPES[how.precision] if how.precision else common_type(stored)
+        if stored != {wanted}:
+            network.to(wanted)
     policy.forget()
     return policy
+
+
+def common_type(stored: Collection[torch.dtype]) -> torch.dtype:
+    """Return the one type that weights stored in several compute in: 16-bit only if all are of that one type."""
+    (only, *others) = stored or [torch.float32]
+    return only if not others and only in DTYPES.values() else torch.float32
 
 
 def kept(layers: int, keep: int) -> list[int]:

@@ -11,6 +11,8 @@ import argparse
 import hashlib
 import json
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,10 +81,7 @@ def open_weights(path: Path) -> Stored:
         With one line, when it is absent, damaged, holds objects that are no weights, or no weights at all.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        if not files:
-            raise SettingsError(f"{path}: the folder holds no .safetensors file")
-        parts = [_open_safetensors(file) for file in files]
+        parts = [_open_safetensors(file) for file in _files_of(path)]
         tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
         return Stored(path, tensors, "folder", bases=[base for part in parts for base in part.bases])
     try:
@@ -90,6 +89,8 @@ def open_weights(path: Path) -> Stored:
             start = file.read(9)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
+    if not start:
+        raise SettingsError(f"{path}: the file is empty")
     if start.startswith(_ZIP):
         return _open_pth(path)
     if start.startswith(_OLD_PICKLE):
@@ -99,9 +100,59 @@ def open_weights(path: Path) -> Stored:
     raise SettingsError(f"{path}: neither a torch checkpoint (.pth) nor .safetensors, or damaged at its start")
 
 
+def _files_of(folder: Path) -> list[Path]:
+    """Return the weight files of a folder: those its index names, else ``model.safetensors``, else all."""
+    files = sorted(folder.glob("*.safetensors"))
+    for index in sorted(folder.glob("*.safetensors.index.json"))[:1]:
+        try:
+            names = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise SettingsError(f"{index}: can't be read as an index of weight files") from None
+        there = {file.name for file in files}
+        if missing := sorted(names - there):
+            raise SettingsError(f"{folder}: {missing[0]!r} is not there, which {index.name} names")
+        return [file for file in files if file.name in names]
+    if not files:
+        raise SettingsError(f"{folder}: the folder holds no .safetensors file")
+    whole = [file for file in files if file.name == "model.safetensors"]
+    return whole or files
+
+
+def _checked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Refuse what can't be mapped, compared and written like any weight, and names that would garble a screen."""
+    for name, tensor in tensors.items():
+        if not name.isprintable():
+            raise SettingsError(f"{path}: a weight is called {name!r}, which is no name")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+            kind = "without values" if tensor.is_meta else f"{tensor.dtype}, {tensor.layout}".replace("torch.", "")
+            raise SettingsError(f"{path}: {name} is {kind}; expected plain numbers")
+    return tensors
+
+
+def check_sums(path: Path) -> None:
+    """Compare the sums stored in a ``.pth`` with its content; mapping it does not look at them.
+
+    Raises
+    ------
+    SettingsError
+        When one differs.
+    """
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_ZIP):
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise SettingsError(f"{path}: cut short or damaged ({error})") from None
+    if bad:
+        raise SettingsError(f"{path}: damaged: the content of {bad!r} does not match its checksum")
+
+
 def _open_pth(path: Path) -> Stored:
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd in the file is said below, in our words
             content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # the reader raises RuntimeError, UnpicklingError, EOFError, KeyError, ...
         text = " ".join(str(error).split())
@@ -109,7 +160,7 @@ def _open_pth(path: Path) -> Stored:
         if named:
             raise SettingsError(f"{path}: holds {named[1]}, which is code and not weights; refused without running it") from None
         if "central directory" in text or "not a ZIP" in text or "PytorchStreamReader" in text:
-            raise SettingsError(f"{path}: cut short or damaged ({text[:120]})") from None
+            raise SettingsError(f"{path}: cut short or damaged ({text.partition('. ')[0][:120]})") from None
         raise SettingsError(f"{path}: refused: {text[:200]}") from None
     section, tensors = _state_dict(content)
     if not tensors:
@@ -123,8 +174,8 @@ def _open_pth(path: Path) -> Stored:
             if size and "optim" in str(name).lower():
                 optimizer_bytes += size
             else:
-                others[str(name)] = _in_words(value, size)
-    return Stored(path, tensors, "pth", section, optimizer_bytes, others)
+                others[_in_words(name, 0)] = _in_words(value, size)
+    return Stored(path, _checked(path, tensors), "pth", section, optimizer_bytes, others)
 
 
 def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
@@ -137,14 +188,14 @@ def _state_dict(content: Any) -> tuple[str, dict[str, Tensor]]:
         if not isinstance(value, Mapping):
             continue
         tensors = {str(key): tensor for key, tensor in value.items() if isinstance(tensor, Tensor)}
-        if sum(tensor.nbytes for tensor in tensors.values()) > sum(tensor.nbytes for tensor in best[1].values()):
+        if _tensor_bytes(tensors) > _tensor_bytes(best[1]):
             best = (name, tensors)
     return best
 
 
 def _tensor_bytes(value: Any) -> int:
     if isinstance(value, Tensor):
-        return value.nbytes
+        return value.nbytes if value.layout == torch.strided else value.numel() * value.itemsize
     if isinstance(value, Mapping):
         return sum(_tensor_bytes(part) for part in value.values())
     return sum(_tensor_bytes(part) for part in value) if isinstance(value, list | tuple) else 0
@@ -155,7 +206,7 @@ def _in_words(value: Any, size: int) -> str:
         return f"tensors, {size / 1e6:.1f} MB"
     if isinstance(value, argparse.Namespace):
         value = vars(value)
-    text = " ".join(str(value).split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(value).split()))
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
@@ -167,13 +218,13 @@ def _open_safetensors(path: Path) -> Stored:
     except (OSError, SafetensorError) as error:
         raise SettingsError(f"{path}: no weights can be read there: {error}") from None
     # The library hands weights out sorted by where they lie.
-    others = {name: text for name, text in metadata.items() if name not in ("format", BASES)}
+    others = {_in_words(name, 0): _in_words(text, 0) for name, text in metadata.items() if name not in ("format", BASES)}
     try:
         bases = json.loads(metadata.get(BASES, "[]"))
         bases = [{key: base[key] for key in ("prefix", "source", "revision", "sha256", "names")} for base in bases]
     except (ValueError, KeyError, TypeError):
         raise SettingsError(f"{path}: its metadata names base models in a way that can't be read") from None
-    return Stored(path, with_bases(path, tensors, bases), "safetensors", others=others, bases=bases)
+    return Stored(path, with_bases(path, _checked(path, tensors), bases), "safetensors", others=others, bases=bases)
 
 
 def with_bases(path: Path, tensors: dict[str, Tensor], bases: list[dict[str, Any]]) -> dict[str, Tensor]:
