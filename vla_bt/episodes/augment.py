@@ -23,6 +23,7 @@ from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import is_complete
 from vla_bt.episodes.recipes import SUFFIX, Book, Source, digest_of, draw_distance, draw_general
 from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeInfo, file_attributes
+from vla_bt.episodes.view_sheet import FRAME, tile, write_sheet
 from vla_bt.episodes.writer import assemble
 
 Shown = Callable[[int, int], None]
@@ -69,7 +70,7 @@ def spread(total: int, count: int) -> list[int]:
 
 
 def materialise(views: EpisodeDataset, out: Path, shown: Shown) -> list[Path]:
-    """Write views as files; those that are there already stay as they are.
+    """Write views as files, and ``views.jpg``, which shows them beside their sources; files that are there already stay.
 
     Raises
     ------
@@ -79,13 +80,18 @@ def materialise(views: EpisodeDataset, out: Path, shown: Shown) -> list[Path]:
         When they can't be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths, tiles = [], []
     for index in range(len(views)):
         path = out / f"{views.attributes(index)['episode_name']}.h5"
+        view, source = views.episode(index), views.source(index)
         if not path.exists():
-            write_episode(views.episode(index), out)
+            write_episode(view, out)
         paths.append(path)
+        frame = min(FRAME, view.frames - 1)
+        tiles.append(tile(source.images[frame], view.images[frame], view.attributes))
         shown(index + 1, len(views))
+    if tiles:
+        write_sheet(tiles, out / "views.jpg")
     return paths
 
 

@@ -202,6 +202,10 @@ class EpisodeDataset(Sequence[Item]):
             self._checked.add(entry.path)
         return make_view(source, entry.recipe, entry.name, entry.group, entry.sha256)
 
+    def source(self, index: int) -> Episode:
+        """Read the file that an item is, or is a view of."""
+        return self._load(self._entries[index].path)
+
     def _load(self, path: Path) -> Episode:
         """Read a file, or take the one read last."""
         if self._last is not None and self._last[0] == path:

@@ -39,6 +39,9 @@ HORIZON = 0.26
 LABEL_ROOM_M = 0.12
 """A view's apparent distance stays this near to its label's own [m]; the labels are 0.4 m apart."""
 
+LEAST_SCALE = 1.01
+"""A distance view differs from its source by at least this factor."""
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,120}")
 _MOST_BYTES = 32 << 20
@@ -279,9 +282,9 @@ def draw_distance(sources: Sequence[Source], count: int, seed: int) -> Book:
         label = reachable[turn[at] % len(reachable)]
         turn[at] += 1
         true_m, wanted_m = scenes.DISTANCES[own], scenes.DISTANCES[label]
-        seems_m = min(true_m, float(rng.uniform(wanted_m - LABEL_ROOM_M, wanted_m + LABEL_ROOM_M)))
-        scale = round(max(1.0, true_m / seems_m), 4)
-        recipe = Recipe("distance", seed=int(rng.integers(2**32)), scale=scale, down=HORIZON, distance=label)
+        furthest_m = min(wanted_m + LABEL_ROOM_M, true_m / LEAST_SCALE)
+        seems_m = float(rng.uniform(wanted_m - LABEL_ROOM_M, furthest_m))
+        recipe = Recipe("distance", scale=round(true_m / seems_m, 4), down=HORIZON, distance=label)
         entries.append((at, recipe))
     return Book("distance", seed, tuple(sources), tuple(entries))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_bt.episodes.recipes import LABEL_ROOM_M, Book, Recipe, Source, draw_distance, draw_general, load_book
+from vla_bt.episodes.recipes import LABEL_ROOM_M, LEAST_SCALE, Book, Recipe, Source, draw_distance, draw_general, load_book
 from vla_bt.episodes.schema import DISTANCES, FRAMES, EpisodeError
 from vla_bt.sim import scenes
 
@@ -52,7 +52,7 @@ def test_scale_and_distance_label_agree(sources: int, count: int, seed: int) -> 
     made = made_sources(sources)
     for at, recipe in draw_distance(made, count, seed).entries:
         true_m = scenes.DISTANCES[made[at].distance]
-        assert recipe.scale >= 1.0
+        assert recipe.scale >= LEAST_SCALE - 1e-3
         assert abs(true_m / recipe.scale - scenes.DISTANCES[recipe.distance]) <= LABEL_ROOM_M + 1e-3
         nearest = min(scenes.DISTANCES, key=lambda label: abs(true_m / recipe.scale - scenes.DISTANCES[label]))
         assert nearest == recipe.distance
