@@ -80,6 +80,7 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2",
             "hypothesis>=6",
+            "hdf5plugin>=4",
             "playwright>=1.40",
             "packaging>=23",
             "setuptools>=70.1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from vla_bt.words import Mode, Source
 
 FRAMES_REMEMBERED = 64
 """Descriptions of frames, not pixels: a policy of two seconds beside a camera of 30 Hz still finds its own."""
+
+FRAMES_HELD = 3
+"""Pixels: of the frame that is answered, of the one in the policy's hands, and of one it may have lost."""
 
 
 class _Seen(NamedTuple):
@@ -67,7 +71,7 @@ class AppendFrame(Leaf):
         self._frames: OrderedDict[int, _Seen] = OrderedDict()
         self._policy_frame = 0
         self._known: _Known | None = None
-        self._held: tuple[int, NDArray[np.uint8]] | None = None  # the policy's frame, and its pixels
+        self._held: OrderedDict[FrameInfo, NDArray[np.uint8]] = OrderedDict()  # frames the policy was handed
         self._recorded = 0  # the sequence of the newest frame handed over
         self._recording = 0
 
@@ -75,7 +79,8 @@ class AppendFrame(Leaf):
         """SUCCESS when a frame was handed over, FAILURE when none is due or none can be had."""
         recorder, number = self.resources.recorder, self.read("recording")
         if recorder is None or not number:
-            self._known = self._held = None
+            self._known = None
+            self._held.clear()
             self.feedback_message = "not asked to record"
             return Status.FAILURE
         if number != self._recording or recorder.status().state == "idle":
@@ -84,7 +89,7 @@ class AppendFrame(Leaf):
             self._recording = number
         decided, self._known = self._known, self._know()
         if not recorder.due(self.now_s):
-            self._held = None
+            self._held.clear()
             self.feedback_message = recorder.status().words
             return Status.FAILURE
         sample = self._sample(decided) if decided is not None else None
@@ -94,7 +99,7 @@ class AppendFrame(Leaf):
             return Status.FAILURE
         taken = recorder.offer(sample)
         if taken:
-            self._recorded, self._held = sample.frame_sequence, None
+            self._recorded = sample.frame_sequence
         self.feedback_message = recorder.status().words
         return Status.SUCCESS if taken else Status.FAILURE
 
@@ -126,16 +131,18 @@ class AppendFrame(Leaf):
     def _hold(self) -> None:
         """Copy the frame the policy just got: when its answer comes the ring may have lost it."""
         sequence = self.read("policy_frame")
-        if sequence is STALE or sequence == self._recorded or (self._held is not None and self._held[0] == sequence):
+        seen = None if sequence is STALE or sequence == self._recorded else self._frames.get(sequence)
+        if seen is None or seen.frame in self._held:
             return
         image = self.resources.robot.copy_frame(sequence)
-        if image is not None and self._held is None:
-            self._held = (sequence, image)
+        if image is not None:
+            self._held[seen.frame] = image
+            if len(self._held) > FRAMES_HELD:
+                self._held.popitem(last=False)
 
-    def _picture(self, sequence: int) -> NDArray[np.uint8] | None:
-        if self._held is not None and self._held[0] == sequence:
-            return self._held[1]
-        return self.resources.robot.copy_frame(sequence)
+    def _picture(self, info: FrameInfo) -> NDArray[np.uint8] | None:
+        held = self._held.get(info)
+        return self.resources.robot.copy_frame(info.sequence) if held is None else held
 
     def _sample(self, decided: _Known) -> FrameSample | None:
         """Gather one sample, None while there is no request or no picture of it: stale, recorded already, out of the ring."""
@@ -149,18 +156,18 @@ class AppendFrame(Leaf):
         if seen is None or seen.frame.sequence == self._recorded:
             return None
         info = seen.frame
-        image = self._picture(info.sequence)
+        image = self._picture(info)
         if image is None:
             return None
         sent_s = self.resources.sent_s
         gate: GateStatus | Staleness = self.read("gate")
-        answered = gate is not STALE and gate.received_s >= sent_s
+        answer = gate if gate is not STALE and gate.received_s >= sent_s else None
         goal, status, output = decided.goal, decided.status, decided.output
-        by_policy = request.source is Source.POLICY and output is not STALE
+        step = output.step if request.source is Source.POLICY and output is not STALE else None
         return FrameSample(
             image=image,
             action=request.twist,
-            applied=gate.applied if answered else None,
+            applied=answer.applied if answer is not None else None,
             source=request.source,
             mode=decided.mode,
             frame_sequence=info.sequence,
@@ -168,13 +175,13 @@ class AppendFrame(Leaf):
             receipt_s=info.received_s,
             decided_s=decided.at_s,
             commanded_s=sent_s,
-            applied_s=gate.received_s if answered else float("nan"),
+            applied_s=answer.received_s if answer is not None else math.nan,
             goal_text=goal.text if goal else "",
             subgoal_text=goal.subgoal.text if goal else "",
             goal_id=request.goal_id,
             odometry=None if decided.odometry is STALE else decided.odometry,
             seen_odometry=None if seen.odometry is STALE else seen.odometry,
-            policy_latency_s=output.step.latency_s if by_policy else None,
+            policy_latency_s=step.latency_s if step is not None else None,
             weights_hash=status.info.weights_hash if status is not STALE and status.info is not None else "",
         )
 

@@ -181,12 +181,14 @@ class TickCost:
 
 
 @contextmanager
-def application(robot: Robot, policy: PolicyClient, settings: TreeSettings) -> Iterator[tuple[TickLoop, TimedTree]]:
+def application(
+    robot: Robot, policy: PolicyClient, settings: TreeSettings, recorder: EpisodeRecorder | None = None
+) -> Iterator[tuple[TickLoop, TimedTree]]:
     """Put the real tree between a robot and a policy, as the tree's process does: recorder, memory monitor and frozen heap."""
     memory = MemoryMonitor(settings)
     memory.start()
     with tempfile.TemporaryDirectory() as folder:
-        recorder = EpisodeRecorder(Path(folder), settings.frame_period_s)
+        recorder = recorder or EpisodeRecorder(Path(folder), settings.frame_period_s)
         resources = Resources(settings, RobotView(robot), policy, recorder, memory, load_causes())
         Blackboard.clear()
         tree = BehaviourTree(create_root())

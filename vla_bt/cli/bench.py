@@ -1,15 +1,18 @@
-"""``vla-bt bench``: measure ticks and stops on this machine."""
+"""``vla-bt bench``: measure ticks, stops and recording on this machine."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from vla_bt.cli import bench_stop, bench_tick
+from vla_bt.cli import bench_record, bench_stop, bench_tick
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb and its benchmarks."""
-    parser = subparsers.add_parser("bench", help="measure ticks and stops", description="Measure the real parts on this machine.")
+    parser = subparsers.add_parser(
+        "bench", help="measure ticks, stops and recording", description="Measure the real parts on this machine."
+    )
     benchmarks = parser.add_subparsers(metavar="WHAT", required=True)
     bench_tick.add_parser(benchmarks)
     bench_stop.add_parser(benchmarks)
+    bench_record.add_parser(benchmarks)

@@ -28,7 +28,7 @@ VERBS = {
     "runs": "look into finished runs: what happened, and why the robot stood",
     "dashboard": "a web page that shows what the robot sees, decides and did",
     "memory": "who holds how much memory; the guard's proof under a real limit, and a soak",
-    "bench": "measure ticks and stops",
+    "bench": "measure ticks, stops and recording",
     "doctor": "check this machine",
 }
 """Verb -> one line of help. Each lives in a module of its own name with ``add_parser(subparsers)``."""

@@ -187,7 +187,7 @@ def _attributes(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> Row:
     """Return a journal's row, checked as far as the file's own types don't."""
-    row = {name: record.values.get(name) for name in COLUMNS}
+    row: Row = {name: record.values.get(name) for name in COLUMNS}
     for name, column in COLUMNS.items():
         value = row[name]
         fits = isinstance(value, str) if column.text_bytes else isinstance(value, list if column.shape else (int, float))

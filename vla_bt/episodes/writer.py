@@ -93,6 +93,7 @@ class EpisodeWriter:
         """Make the HDF5 file with all its room; returns where each frame's pixels go [bytes]."""
         with h5py.File(self._part, "x") as file:
             images = lay_out(file, FRAMES, self._attributes)
+            assert images is not None
             offsets = [int(images.id.get_chunk_info(index).byte_offset) for index in range(FRAMES)]
         self._fd = os.open(self._part, os.O_RDWR | os.O_CLOEXEC)
         os.posix_fallocate(self._fd, 0, os.fstat(self._fd).st_size)
