@@ -58,17 +58,18 @@ def cgroup_available(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | 
 
 
 def oom_kills(root: Path = ROOT, membership: Path = MEMBERSHIP, vmstat: Path = Path("/proc/vmstat")) -> int | None:
-    """Count the processes the kernel has killed for want of memory: in this process's groups and on the machine.
+    """Count the processes of this one's group that the kernel has killed for want of memory, wherever the limit was.
 
-    Only a difference means something. None where the kernel doesn't count.
+    Only a difference means something. Without memory cgroups it counts the whole machine's; None where the kernel doesn't count.
     """
     counts: list[int] = []
-    with contextlib.suppress(OSError):
-        counts += _rows(vmstat.read_text(encoding="ascii"), "oom_kill")
     for version, _, group in _groups(root, membership):
         with contextlib.suppress(OSError):
             name = "memory.events" if version == 2 else "memory.oom_control"
             counts += _rows((group / name).read_text(encoding="ascii"), "oom_kill")
+    if not counts:
+        with contextlib.suppress(OSError):
+            counts += _rows(vmstat.read_text(encoding="ascii"), "oom_kill")
     return sum(counts) if counts else None
 
 

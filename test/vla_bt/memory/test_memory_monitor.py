@@ -2,83 +2,67 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vla_bt.memory import monitor
-from vla_bt.memory.monitor import Level, MemoryMonitor, clear_caches, level
+from vla_bt.memory.cgroup import Confinement
+from vla_bt.memory.clearing import clear_caches, release, resident_mb
+from vla_bt.memory.ladder import Level
+from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, read_report
+from vla_bt.memory.processes import ProcessMemory
 from vla_bt.settings import TreeSettings
 
-SETTINGS = TreeSettings(memory_warn_mb=1000.0, memory_critical_mb=400.0)
-
-
-@pytest.mark.parametrize(
-    "available_mb, before, expected",
-    [
-        (2000, Level.OK, Level.OK),
-        (1000, Level.OK, Level.OK),
-        (999, Level.OK, Level.CLEAR),
-        (399, Level.OK, Level.CRITICAL),
-        (1149, Level.CLEAR, Level.CLEAR),
-        (1151, Level.CLEAR, Level.OK),
-        (459, Level.CRITICAL, Level.CRITICAL),
-        (461, Level.CRITICAL, Level.CLEAR),
-        (1151, Level.CRITICAL, Level.OK),
-        (401, Level.CLEAR, Level.CLEAR),
-    ],
-)
-def test_levels_and_their_hysteresis(available_mb: float, before: Level, expected: Level) -> None:
-    assert level(available_mb, before, SETTINGS) is expected
-
-
-@given(st.floats(0, 1e6), st.sampled_from(Level))
-def test_a_level_is_stable_while_nothing_changes(available_mb: float, before: Level) -> None:
-    first = level(available_mb, before, SETTINGS)
-    assert level(available_mb, first, SETTINGS) is first
-
-
-def test_a_critical_limit_above_the_warning_still_holds() -> None:
-    odd = TreeSettings(memory_warn_mb=100.0, memory_critical_mb=400.0)
-    assert level(399.0, Level.OK, odd) is Level.CRITICAL
+SETTINGS = TreeSettings(memory_leak_window_s=120.0, memory_leak_mb_h=20.0)
 
 
 def test_a_sample_is_what_the_system_says() -> None:
     memory = MemoryMonitor(SETTINGS, clock=lambda: 42.0)
     assert memory.reading() is None
+    assert memory.report() == {}
     reading = memory.sample()
     assert memory.reading() is reading
     assert reading.sampled_s == 42.0
     assert 0.0 < reading.available_mb <= psutil.virtual_memory().total / 1e6
-    assert 5.0 < reading.rss_mb < 100_000.0
+    own = reading.processes["tree"]
+    assert own.pid == os.getpid()
+    assert own.rss_mb == pytest.approx(psutil.Process().memory_info().rss / 1e6, rel=0.1)
+    assert own.uss_mb is not None
+    assert own.pss_mb is not None
+    assert 0.0 < own.uss_mb <= own.pss_mb <= own.rss_mb * 1.05
+    assert own.uss_mb == pytest.approx(psutil.Process().memory_full_info().uss / 1e6, rel=0.1)
 
 
 def test_a_nearer_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "cgroup_available", lambda: 300_000_000)
+    monkeypatch.setattr(monitor, "confinement", lambda: Confinement(1, 400_000_000, 100_000_000, 300_000_000))
     reading = MemoryMonitor(SETTINGS).sample()
-    assert (reading.available_mb, reading.confined, reading.level) == (300.0, True, Level.CRITICAL)
-    monkeypatch.setattr(monitor, "cgroup_available", lambda: 1 << 55)
+    assert (reading.available_mb, reading.confined, reading.limit_mb) == (300.0, True, 400.0)
+    monkeypatch.setattr(monitor, "confinement", lambda: Confinement(2, 1 << 55, 0, 1 << 55))
     assert not MemoryMonitor(SETTINGS).sample().confined
 
 
 def test_it_samples_and_clears_in_its_own_thread_and_asking_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "SAMPLE_PERIOD_S", 0.02)
-    begun, release, cleared = threading.Event(), threading.Event(), threading.Event()
+    begun, go_on, cleared = threading.Event(), threading.Event(), threading.Event()
     cleared_in = []
 
-    def slow_clear() -> bool:
+    def slow_release() -> float:
         cleared_in.append(threading.current_thread().name)
         begun.set()
-        release.wait(30.0)
+        go_on.wait(30.0)
         cleared.set()
-        return True
+        return 12.5
 
-    monkeypatch.setattr(monitor, "clear_caches", slow_clear)
+    monkeypatch.setattr(monitor, "release", slow_release)
     memory = MemoryMonitor(SETTINGS)
     memory.start()
     try:
@@ -88,28 +72,123 @@ def test_it_samples_and_clears_in_its_own_thread_and_asking_never_waits(monkeypa
             memory.request_clear()
             memory.reading()
         assert not cleared.is_set(), "asking returned while caches were being cleared"
-        release.set()
+        go_on.set()
         assert cleared.wait(5.0)
         first = memory.reading()
-        assert first is not None
         end = time.monotonic() + 5.0
         while memory.reading() is first and time.monotonic() < end:
             time.sleep(0.01)
         assert memory.reading() is not first
     finally:
-        release.set()
+        go_on.set()
         memory.stop()
     assert cleared_in == ["memory monitor"]
     assert memory.clears == 1
+    assert [str(event) for event in memory.events_since(0)] == ["level 0: cleared the tree's caches: freed 12.5 MB"]
+    assert memory.events_since(1) == []
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
-def test_clearing_gives_memory_back() -> None:
-    process = psutil.Process()
+def test_clearing_gives_memory_back_and_says_how_much() -> None:
     held = [bytes(1000) for _ in range(100_000)]
     kept = [bytes(1000) for _ in range(10)]  # keeps the heap's top from being given back by itself
-    full = process.memory_info().rss
+    full = resident_mb()
     del held
-    clear_caches()
-    assert process.memory_info().rss < full - 50e6
+    freed_mb = release()
+    assert freed_mb > 50.0
+    assert resident_mb() < full - 50.0
     assert len(kept) == 10
+    assert isinstance(clear_caches(), bool)
+
+
+def test_peoples_wishes_are_taken_once() -> None:
+    memory = MemoryMonitor(SETTINGS)
+    assert not memory.asked
+    memory.ask_clear()
+    memory.ask_release()
+    assert memory.asked
+    assert memory.take_asked() == (True, True)
+    assert memory.take_asked() == (False, False)
+    assert memory.ask_next_level() is Level.CLEAR
+    assert memory.least is Level.CLEAR
+    memory.ask_release()
+    assert memory.least is Level.FINE
+
+
+def grow(monkeypatch: pytest.MonkeyPatch, rate_mb_h: float, pids: list[int], seconds: int = 400) -> MemoryMonitor:
+    now_s, count = [0.0], [0]
+
+    class Watch:
+        def read(self) -> dict[str, ProcessMemory]:
+            pid = pids[min(len(pids) - 1, int(len(pids) * now_s[0] / seconds))]
+            noise = 0.3 * (count[0] % 3)
+            count[0] += 1
+            return {"policy": ProcessMemory(pid, 500.0, 400.0 + rate_mb_h * now_s[0] / 3600.0 + noise, 410.0)}
+
+    memory = MemoryMonitor(SETTINGS, clock=lambda: now_s[0])
+    monkeypatch.setattr(memory, "_watch", Watch())
+    for _ in range(seconds):
+        now_s[0] += 1.0
+        memory.sample()
+    return memory
+
+
+def test_a_process_that_grows_is_named_with_the_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = grow(monkeypatch, 300.0, [7])
+    assert memory.leaking("policy")
+    assert 250.0 < memory.slopes()["policy"].per_hour < 350.0
+    words = [event.words for event in memory.events_since(0)]
+    assert len(words) == 1, "it is said once"
+    assert words[0].startswith("the policy process grows by ")
+    assert "MB/h (95 %: " in words[0]
+    assert memory.report()["processes"]["policy"]["leaking"]
+
+
+def test_a_process_that_does_not_grow_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = grow(monkeypatch, 0.0, [7])
+    assert "policy" in memory.slopes()
+    assert not memory.leaking("policy")
+    assert not memory.events_since(0)
+
+
+def test_a_replaced_process_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "policy" not in grow(monkeypatch, 300.0, [7, 8, 9, 10, 11]).slopes()
+
+
+def test_the_report_is_left_for_others_and_taken_away_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(monitor, "SAMPLE_PERIOD_S", 0.02)
+    assert read_report(tmp_path) is None
+    memory = MemoryMonitor(SETTINGS, directory=tmp_path)
+    memory.start()
+    end = time.monotonic() + 5.0
+    while (report := read_report(tmp_path)) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    memory.stop()
+    assert report is not None
+    assert report["processes"]["tree"]["pid"] == os.getpid()
+    assert report["recent"]["available_mb"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"written_s": "x"}', json.dumps({"written_s": 0.0})])
+def test_a_leftover_or_damaged_report_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / REPORT_FILE).write_text(text)
+    assert read_report(tmp_path) is None
+
+
+def test_the_processes_of_the_directory_are_found(tmp_path: Path) -> None:
+    program = "import sys, time; print(1, flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program, "-m", "vla_bt.policy.worker", "--runtime-dir", str(tmp_path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        processes = MemoryMonitor(SETTINGS, directory=tmp_path).sample().processes
+        assert processes["policy"].pid == child.pid
+        assert processes["tree"].pid == os.getpid()
+        assert "policy" not in MemoryMonitor(SETTINGS, directory=tmp_path / "other").sample().processes
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()

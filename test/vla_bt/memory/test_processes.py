@@ -1,0 +1,94 @@
+"""Which process is what, where it works, and that looking closely has its price in view."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vla_bt.memory import processes
+from vla_bt.memory.processes import CLOSER_PERIOD_S, ProcessWatch, closer, directory_of, find, role_of, rss_mb
+
+
+@pytest.mark.parametrize(
+    ("line", "role"),
+    [
+        ("python -m vla_bt.ros.tree_node --ros-args", "tree"),
+        ("/x/python -m vla_bt.policy.worker --policy hybrid --runtime-dir /dev/shm/a", "policy"),
+        ("python -m vla_bt.ros.gate_node", "gate"),
+        ("python -m vla_bt.ros.camera_bridge", "bridge"),
+        ("python -m vla_bt.ros.sim_node", "sim"),
+        ("/x/python /x/bin/vla-bt run --world ros", "tree"),
+        ("/x/bin/vla-bt dashboard", "dashboard"),
+        ("python -m vla_bt.cli.main dashboard --port 1", "dashboard"),
+        ("/x/python /x/bin/vla-bt teleop", ""),
+        ("python -m pytest", ""),
+        ("python -m", ""),
+        ("vim vla_bt/ros/tree_node.py", ""),
+        ("", ""),
+    ],
+)
+def test_a_command_line_tells_the_role(line: str, role: str) -> None:
+    assert role_of(line.split(" ")) == role
+
+
+def test_the_directory_is_the_workers_own_argument_or_follows_from_the_environment() -> None:
+    assert directory_of({}, ["x", "--runtime-dir", "/r"]) == "/r"
+    assert directory_of({"VLA_BT_RUNTIME_DIR": "/e", "ROS_DOMAIN_ID": "3"}, []) == "/e"
+    assert directory_of({"ROS_DOMAIN_ID": "3"}, []) == f"/dev/shm/vla_bt-{os.getuid()}-3"
+    assert directory_of({}, []) == f"/dev/shm/vla_bt-{os.getuid()}-0"
+
+
+def process(proc: Path, pid: int, line: str, environment: str, rss_pages: int, private_kb: int) -> None:
+    folder = proc / str(pid)
+    folder.mkdir(parents=True)
+    (folder / "cmdline").write_text(line.replace(" ", "\0") + "\0")
+    (folder / "environ").write_text(environment + "\0")
+    (folder / "statm").write_text(f"9999 {rss_pages} 0 0 0 0 0\n")
+    rollup = f"head\nRss: 1 kB\nPss: {private_kb + 100} kB\nPrivate_Clean: 24 kB\nPrivate_Dirty: {private_kb - 24} kB\n"
+    (folder / "smaps_rollup").write_text(rollup)
+
+
+def test_only_those_of_the_directory_are_found(tmp_path: Path) -> None:
+    process(tmp_path, 10, "python -m vla_bt.ros.gate_node", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    process(tmp_path, 11, "python -m vla_bt.ros.gate_node", "VLA_BT_RUNTIME_DIR=/b", 1000, 2000)
+    process(tmp_path, 12, "bash", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    (tmp_path / "13").mkdir()  # ended while being looked at
+    (tmp_path / "self").mkdir()
+    assert find("/a", tmp_path) == {"gate": 10}
+    assert rss_mb(10, tmp_path) == pytest.approx(1000 * os.sysconf("SC_PAGE_SIZE") / 1e6)
+    assert closer(10, tmp_path) == pytest.approx((2.048, 2.1504))
+
+
+def test_one_process_is_looked_at_closely_in_turn_and_none_too_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process(tmp_path, 10, "python -m vla_bt.ros.gate_node", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    process(tmp_path, 11, "python -m vla_bt.ros.sim_node", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    looked: list[int] = []
+    spent_s = [0.0]
+
+    def costly(pid: int, proc: Path) -> tuple[float, float]:
+        looked.append(pid)
+        spent_s[0] += 0.1
+        return 1.0, 2.0
+
+    monkeypatch.setattr(processes, "closer", costly)
+    monkeypatch.setattr(processes.time, "thread_time", lambda: spent_s[0])
+    now_s = [0.0]
+    watch = ProcessWatch("", "/a", lambda: now_s[0], tmp_path)
+    for _ in range(400):
+        watch.read()
+        now_s[0] += CLOSER_PERIOD_S / 4
+    assert sorted(looked[:2]) == [10, 11]
+    assert len(looked) * 0.1 <= 0.005 * now_s[0] + 0.2
+    assert watch.read()["gate"].own_mb == 1.0
+
+
+def test_a_process_that_ended_is_gone(tmp_path: Path) -> None:
+    process(tmp_path, 10, "python -m vla_bt.ros.gate_node", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    watch = ProcessWatch("", "/a", lambda: 0.0, tmp_path)
+    assert "gate" in watch.read()
+    for path in (tmp_path / "10").iterdir():
+        path.unlink()
+    (tmp_path / "10").rmdir()
+    assert watch.read() == {}
