@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_bt.cli.options import namespace
+from vla_bt.cli.options import namespace, port
 
 EXAMPLES = """examples:
   vla-bt dashboard                         then open http://localhost:8077/
@@ -29,17 +29,11 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--host", default="localhost", help="address to listen on (default localhost); any other needs a token")
-    parser.add_argument("--port", type=_port, default=PORT, help=f"port (default {PORT}; 0 takes a free one)")
+    parser.add_argument("--port", type=port, default=PORT, help=f"port (default {PORT}; 0 takes a free one)")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the episodes (default: the parameter file's)")
     parser.add_argument("--params-file", type=Path, metavar="FILE", help="ROS parameter file (default: the shipped one)")
     parser.add_argument("--namespace", type=namespace, default="", metavar="NAME", help="the robot's ROS namespace")
     parser.set_defaults(run=run)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

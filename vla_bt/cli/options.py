@@ -11,3 +11,10 @@ def namespace(text: str) -> str:
     if not re.fullmatch(r"(/?[A-Za-z_][A-Za-z0-9_]*)*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a ROS namespace such as robot1")
     return text
+
+
+def port(text: str) -> int:
+    """Return a port's number; 0 is any free one."""
+    if not text.isascii() or not text.isdigit() or not int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+    return int(text)

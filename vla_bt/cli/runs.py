@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vla_bt.cli.options import port
+
+PORT = 8078
 EXAMPLES = """examples:
   vla-bt runs ls
   vla-bt runs show last
@@ -53,6 +56,18 @@ def add_parser(subparsers: Any) -> None:
     why.add_argument("name", metavar="RUN")
     why.add_argument("--at", type=float, metavar="S", help="seconds since the run began (default: its end)")
     why.set_defaults(run=_why)
+
+    view = verbs.add_parser(
+        "view",
+        parents=[common],
+        help="look at a run in the dashboard, with a time slider",
+        description="Serve a finished run in the dashboard's page on this machine until Ctrl-C: the tree at every moment, what "
+        "was asked and applied, goals, and the camera's pictures where episodes were recorded.",
+    )
+    view.add_argument("name", metavar="RUN")
+    view.add_argument("--port", type=port, default=PORT, help=f"port (default {PORT}; 0 takes a free one)")
+    view.add_argument("--episodes", type=Path, metavar="DIR", help="folder of the episodes (default: where they were recorded)")
+    view.set_defaults(run=_view)
 
 
 def _open(options: argparse.Namespace) -> Any:
@@ -102,6 +117,22 @@ def _show(options: argparse.Namespace) -> int:
     if shown:
         print("\r", end="", file=sys.stderr)
     print(json.dumps(found, indent=2) if options.json else in_words(found))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from vla_bt.dashboard.finished import FinishedRun
+    from vla_bt.dashboard.viewing import view
+
+    run = _open(options)
+    source = FinishedRun(run, options.episodes)
+    for note in run.notes:
+        print(f"vla-bt runs: {note}", file=sys.stderr)
+
+    def ready(number: int) -> None:
+        print(f"{source.title}: http://localhost:{number}/", flush=True)
+
+    view(source, options.port, ready)
     return 0
 
 
