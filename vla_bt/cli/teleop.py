@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -43,7 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "teleop",
         help="drive by keyboard",
-        description=f"Drive by keyboard: publishes teleop/cmd_vel, mode, goal and emergency_stop.\n\n{legend}",
+        description=f"Drive by keyboard: publishes teleop/cmd_vel, mode, goal and emergency_stop, asks for recordings.\n\n"
+        f"{legend}",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -107,7 +109,7 @@ class _Link:
     def __init__(self, node: Any, ending: Any) -> None:
         from geometry_msgs.msg import Twist as TwistMessage
         from std_msgs.msg import Bool, String
-        from std_srvs.srv import Trigger
+        from std_srvs.srv import SetBool, Trigger
 
         from vla_bt.ros import qos
 
@@ -119,9 +121,13 @@ class _Link:
         self._texts = {Kind.GOAL: node.create_publisher(String, "goal", qos.COMMAND)}
         self._texts[Kind.MODE] = node.create_publisher(String, "mode", qos.COMMAND)
         self._reset = node.create_client(Trigger, "gate/estop_reset")
-        self._reset_answer: Any = None
+        self._record_request = SetBool.Request
+        self._record = node.create_client(SetBool, "tree/record")
+        self._answers: list[tuple[str, Any]] = []
         node.create_subscription(String, "mode_status", self._on_mode, qos.LATCHED)
+        node.create_subscription(String, "record_status", self._on_recorder, qos.LATCHED)
         self.mode = ""
+        self.recorder = ""
 
     @property
     def topic(self) -> str:
@@ -129,9 +135,9 @@ class _Link:
         return str(self._velocity.topic_name)
 
     @property
-    def awaits_reset(self) -> bool:
-        """The gate has yet to answer."""
-        return self._reset_answer is not None
+    def awaits_answer(self) -> bool:
+        """A service has yet to answer."""
+        return bool(self._answers)
 
     @property
     def heard(self) -> bool:
@@ -167,15 +173,22 @@ class _Link:
         """Ask the gate for a reset; False when there is none."""
         if not self._reset.service_is_ready():
             return False
-        self._reset_answer = self._reset.call_async(self._trigger.Request())
+        self._answers.append(("gate", self._reset.call_async(self._trigger.Request())))
         return True
 
-    def reset_answer(self) -> str:
-        """Return the gate's answer once."""
-        if self._reset_answer is None or not self._reset_answer.done():
+    def record(self, wanted: bool) -> bool:
+        """Ask the tree to record or to end it; False when there is none."""
+        if not self._record.service_is_ready():
+            return False
+        self._answers.append(("tree", self._record.call_async(self._record_request(data=wanted))))
+        return True
+
+    def answer(self) -> str:
+        """Return each service's answer once, in the order they were asked."""
+        if not self._answers or not self._answers[0][1].done():
             return ""
-        answer, self._reset_answer = self._reset_answer.result(), None
-        return f"gate: {answer.message}"
+        who, answer = self._answers.pop(0)
+        return f"{who}: {answer.result().message}"
 
     def rest(self) -> None:
         """Leave with zero, and give it time to go out."""
@@ -185,6 +198,12 @@ class _Link:
 
     def _on_mode(self, message: Any) -> None:
         self.mode = message.data
+
+    def _on_recorder(self, message: Any) -> None:
+        try:
+            self.recorder = str(json.loads(message.data)["words"])[:100]
+        except (ValueError, KeyError, TypeError):
+            self.recorder = ""
 
 
 class _Session:
@@ -242,7 +261,7 @@ class _Session:
 
     @property
     def _busy(self) -> bool:
-        return self._console.keys.driving or self._reset_due_s is not None or self._link.awaits_reset
+        return self._console.keys.driving or self._reset_due_s is not None or self._link.awaits_answer
 
     def _wait_for_listener(self) -> bool:
         until_s = time.monotonic() + LISTENER_WAIT_S
@@ -271,6 +290,9 @@ class _Session:
             self._stop_due_s, self._reset_due_s = None, now_s + RESET_DELAY_S
             self._link.emergency_stop(False)
             self._say("emergency stop released")
+        elif action.kind is Kind.RECORD:
+            if not self._link.record(action.text == "on"):
+                self._say("no tree answers: nothing is recorded")
         else:
             self._link.say(action.kind, action.text)
             self._say(f"{action.kind.value}: {action.text}")
@@ -289,7 +311,7 @@ class _Session:
             if not self._link.reset():
                 self._say("no gate answers: nothing was reset")
         self._link.spin()
-        self._say(self._link.reset_answer())
+        self._say(self._link.answer())
 
     def _say(self, words: str) -> None:
         if not words:
@@ -304,7 +326,7 @@ class _Session:
         line = self._console.prompt
         if not line:
             driving = "silent" if sent is None else f"x {sent.linear_x:+.2f}  y {sent.linear_y:+.2f}  turn {sent.angular_z:+.2f}"
-            parts = [f"{keys.linear:.2f} m/s {keys.angular:.2f} rad/s", driving, self._said, self._link.mode]
+            parts = [f"{keys.linear:.2f} m/s {keys.angular:.2f} rad/s", driving, self._said, self._link.mode, self._link.recorder]
             if not self._link.heard:
                 parts.append(f"nobody listens on {self._link.topic}")
             line = " | ".join(part for part in parts if part)

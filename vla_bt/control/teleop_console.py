@@ -1,4 +1,4 @@
-"""What a person at the keyboard means: driving keys, modes, goals, emergency stop.
+"""What a person at the keyboard means: driving keys, modes, goals, recording, emergency stop.
 
 Promises: pure (keys and times in, actions out); while a line is typed or a question is open no key drives; an emergency stop is
 released only after a 'y'. Keys n, m and p are free for collecting data.
@@ -18,6 +18,7 @@ _ENTER = ("\r", "\n")
 _BACKSPACE = ("\x7f", "\b")
 
 STOP = " "
+RECORD_KEYS = {"o": "on", "l": "off"}
 MODE_KEYS = {"1": Mode.MANUAL, "2": Mode.VLA, "3": Mode.HYBRID}
 
 LEGEND = """\
@@ -26,7 +27,7 @@ LEGEND = """\
    z  s  c      back-left      back      back-right           +  faster   -  slower
    space  stop, in every mode: ends the goal too  (a key press is a pulse of {pulse:.1f} s; hold it to go on)
 
-   1 manual   2 vla   3 hybrid      g  type a goal
+   1 manual   2 vla   3 hybrid      g  type a goal            o  record, anew if it does      l  end it
    x  EMERGENCY STOP                u  release and reset it      Esc  quit
 """
 
@@ -36,6 +37,7 @@ class Kind(Enum):
 
     GOAL = "goal"
     MODE = "mode"
+    RECORD = "record"
     EMERGENCY_STOP = "emergency stop"
     RESET = "reset"
     QUIT = "quit"
@@ -43,7 +45,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Action:
-    """Something to be sent: the goal's or the mode's text where there is one."""
+    """Something to be sent: the goal's or the mode's text, or ``on`` or ``off`` for recording."""
 
     kind: Kind
     text: str = ""
@@ -86,6 +88,8 @@ class TeleopConsole:
         if key.lower() == "x":
             self.keys.press(STOP, now_s)
             return Action(Kind.EMERGENCY_STOP)
+        if key.lower() in RECORD_KEYS:
+            return Action(Kind.RECORD, RECORD_KEYS[key.lower()])
         if key.lower() == "g":
             self._line = ""
         elif key.lower() == "u":

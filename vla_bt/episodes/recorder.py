@@ -9,6 +9,7 @@ name yet ``vla-bt episodes recover`` makes whole.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -89,6 +90,11 @@ class RecorderStatus(NamedTuple):
     def behind(self) -> bool:
         """The disk doesn't keep up."""
         return self.waiting > QUEUE_FRAMES // 4
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        last = str(self.last_file) if self.last_file is not None else ""
+        return json.dumps({**self._asdict(), "last_file": last, "words": self.words})
 
     @property
     def words(self) -> str:

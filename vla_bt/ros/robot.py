@@ -7,8 +7,8 @@ ROS callbacks and the tick may run in different threads: one lock makes a snapsh
 
 Subscribes ``odom``, ``scan`` and ``battery_state`` where ``required_inputs`` lists them, and ``contact``, ``teleop/cmd_vel``,
 ``mode`` and ``goal``. The scan is taken as it comes, in ``base_link``: mount the scanner so, or transform it before. Publishes
-``mode_status``, ``goal_status`` (JSON, kept for late joiners) and ``robot/action``. Service ``~/record``. The gate is spoken to
-over datagram sockets in the runtime directory.
+``mode_status``, ``goal_status`` (JSON, kept for late joiners) and ``robot/action``. Service ``~/record``: true begins a
+recording, anew if one is under way; false ends it. The gate is spoken to over datagram sockets in the runtime directory.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class RosRobot:
         with self._lock:
             self._records.append(bool(request.data))
         response.success = True
-        response.message = "recording is asked for" if request.data else "recording ends"
+        response.message = "a recording begins" if request.data else "recording ends"
         return response
 
     def _listen(self) -> None:

@@ -9,8 +9,8 @@ Promises:
   progress is written out and the policy worker is ended, each whatever becomes of the others. One tree to a runtime directory:
   a second is refused. Exit code 0 after a signal, 1 after an exception, 2 when it can't start.
 
-Publishes, besides what :mod:`vla_bt.ros.robot` does, ``~/snapshot`` (std_msgs/String, JSON of one moment of the tree) and
-``/diagnostics``. Parameters: :class:`vla_bt.settings.TreeSettings`.
+Publishes, besides what :mod:`vla_bt.ros.robot` does, ``record_status`` and ``~/snapshot`` (std_msgs/String, JSON: how recording
+goes, and one moment of the tree) and ``/diagnostics``. Parameters: :class:`vla_bt.settings.TreeSettings`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
 
 from vla_bt.app.loop import TickLoop, do_all
 from vla_bt.app.run_log import witness
 from vla_bt.control.causes import load_causes
-from vla_bt.episodes.recorder import EpisodeRecorder, labels
+from vla_bt.episodes.recorder import EpisodeRecorder, RecorderStatus, labels
 from vla_bt.memory.ladder import limits_of
 from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.client import WorkerClient
 from vla_bt.policy.names import check_name
 from vla_bt.resources import Resources, RobotView
+from vla_bt.ros import qos
 from vla_bt.ros.diagnostics import Times, TreeDiagnostics, percentile_ms
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.guarding import MemoryDesk, first_to_go
@@ -111,6 +113,8 @@ class TreeProcess:
         self._log = begin_log(node, root, resources, self._robot.now())
         self._loop = TickLoop(self._carrier.tree, self._robot, resources, witness(root, self._log.take))
         self._snapshots = SnapshotStream(node, self._carrier.tree, resources)
+        self._record_status = node.create_publisher(String, "record_status", qos.STATUS)
+        self._recorder_told: RecorderStatus | None = None
         self._diagnostics = TreeDiagnostics(node, lambda: resources.settings, self._robot.camera_problem)
         on_change(node, TreeSettings, self._on_parameters)
         self._wake = threading.Event()
@@ -167,6 +171,7 @@ class TreeProcess:
                 self._missed += 1
             self._diagnostics.after_tick()
             self._snapshots.after_tick(request, self._loop.words, began_s, self._figures)
+            self._publish_recorder()
             if began_s >= diagnostics_due_s:
                 diagnostics_due_s = began_s + DIAGNOSTICS_PERIOD_S
                 self._publish_diagnostics()
@@ -192,6 +197,13 @@ class TreeProcess:
             "late_ms": [percentile_ms(self._late_s, share) for share in (0.5, 0.99)],
             "missed": self._missed,
         }
+
+    def _publish_recorder(self) -> None:
+        """Tell operators how recording goes, whenever it has changed."""
+        status = self._recorder.status()
+        if status != self._recorder_told:
+            self._recorder_told = status
+            self._record_status.publish(String(data=status.to_json()))
 
     def _publish_diagnostics(self) -> None:
         policy, times = self._client.status(), Times(self._tick_s, self._late_s, self._missed)

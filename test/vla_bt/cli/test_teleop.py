@@ -16,7 +16,7 @@ rclpy = pytest.importorskip("rclpy")
 from geometry_msgs.msg import Twist as TwistMessage  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
+from std_srvs.srv import SetBool, Trigger  # noqa: E402
 
 from vla_bt.ros import environment  # noqa: E402
 from vla_bt.words import ZERO, Twist  # noqa: E402
@@ -47,6 +47,7 @@ class Robot:
         self.node.create_subscription(String, "mode", lambda m: self.words.append(("mode", m.data)), 10)
         self.node.create_subscription(Bool, "emergency_stop", self.on_stop, 10)
         self.node.create_service(Trigger, "gate/estop_reset", self.on_reset)
+        self.node.create_service(SetBool, "tree/record", self.on_record)
 
     def on_velocity(self, message: TwistMessage) -> None:
         self.velocities.append(Twist(message.linear.x, message.linear.y, message.angular.z))
@@ -58,6 +59,11 @@ class Robot:
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.words.append(("reset", True))
         response.success, response.message = True, "reset"
+        return response
+
+    def on_record(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.words.append(("record", request.data))
+        response.success, response.message = True, "as told"
         return response
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -87,7 +93,7 @@ def robot() -> Iterator[Robot]:
 def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
     teleop = subprocess.Popen(TELEOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert teleop.stdin is not None
-    teleop.stdin.write("2ggo to the cup\nwr" + " x" + "uy")
+    teleop.stdin.write("2ggo to the cup\nowrl" + " x" + "uy")
     teleop.stdin.close()
     teleop.stdin = None
     robot.until(lambda: teleop.poll() is not None)
@@ -95,12 +101,28 @@ def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
     output, errors = teleop.communicate()
     assert teleop.returncode == 0, errors
     assert sorted(robot.words[:2]) == [("goal", "go to the cup"), ("mode", "vla")]  # two topics keep no order between them
-    assert robot.words[2:] == [("goal", "stop"), ("stop", True), ("stop", False), ("reset", True)]
+    assert robot.words[2:] == [
+        ("record", True),
+        ("record", False),
+        ("goal", "stop"),
+        ("stop", True),
+        ("stop", False),
+        ("reset", True),
+    ]
     forward, turn = Twist(0.3, 0.0, 0.0), Twist(0.0, 0.0, 0.6)
     order = [twist for i, twist in enumerate(robot.velocities) if i == 0 or twist != robot.velocities[i - 1]]
     assert order == [forward, ZERO, turn, ZERO]
     assert 4 <= robot.velocities.count(forward) <= 8  # 0.3 s at 20 Hz
-    said = ["mode: vla", "goal: go to the cup", "goal: stop", "EMERGENCY STOP", "emergency stop released", "gate: reset"]
+    recorded = ["tree: as told"] * 2
+    said = [
+        "mode: vla",
+        "goal: go to the cup",
+        *recorded,
+        "goal: stop",
+        "EMERGENCY STOP",
+        "emergency stop released",
+        "gate: reset",
+    ]
     assert output.splitlines() == said
 
 
