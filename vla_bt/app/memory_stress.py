@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_bt.memory.cgroup import Group
+from vla_bt.memory.ladder import Level
 from vla_bt.settings import SettingsError, TreeSettings, load
 
 MARGIN_MB = 300.0
@@ -30,6 +31,9 @@ START_LIMIT_S, HOG_LIMIT_S, RECOVER_LIMIT_S = 240.0, 400.0, 400.0
 LOOK_S = 0.25
 TICK_SHARE = 0.95
 """The tree keeps its tick rate: at least this share of the nominal one."""
+
+
+STEPS = [level.name.lower() for level in Level]
 
 
 class StressError(RuntimeError):
@@ -124,7 +128,8 @@ class Stress:
             self._wait(lambda: self._policy("state") == "ready" and self._level() is not None, START_LIMIT_S, "a ready policy")
             self._watch(BEFORE_S)
             before = self._marks()
-            worker_mb = self._row().get("memory", {}).get("processes", {}).get("policy", {}).get("rss_mb", 0.0)
+            worker = self._row().get("memory", {}).get("processes", {}).get("policy", {})
+            worker_mb = worker.get("uss_mb") or worker.get("rss_mb", 0.0)
             total_mb = (case.limit - group.usage()) / 1e6 + worker_mb - MARGIN_MB
             self._say(
                 f"guard {case.guard}: group {group.usage() / 1e6:.0f} MB, worker {worker_mb:.0f} MB; hog up to {total_mb:.0f} MB"
@@ -209,8 +214,9 @@ class Stress:
                 "at_s": round(time.monotonic() - self._began_s, 2),
                 "group_mb": round(self._group.usage() / 1e6, 1),
                 "hog_mb": 0.0 if self._hog_gone() else self._hog_lines.newest.get("held_mb", 0.0),
-                "worker_mb": worker.get("rss_mb", 0.0),
+                "worker_mb": worker.get("uss_mb") or worker.get("rss_mb", 0.0),
                 "level": memory.get("level", 0),
+                "step": memory.get("step", "fine"),
                 "state": row.get("policy", {}).get("state", ""),
                 "kills": self._group.kills(),
             }
@@ -344,11 +350,11 @@ def draw(outcomes: list[dict[str, Any]], path: Path) -> None:
         upper.set_ylabel("memory of the group [MB]")
         upper.set_ylim(0, 1.12 * figures["limit_mb"])
         upper.legend(loc="lower left", fontsize=8)
-        lower.step(times, [row["level"] for row in rows], where="post", color="#333333")
+        lower.step(times, [STEPS.index(row["step"]) for row in rows], where="post", color="#333333")
         gone = [row["state"] != "ready" for row in rows]
-        lower.fill_between(times, 0, 4.3, where=gone, color="#b02020", alpha=0.15, step="post", label="no policy ready")
-        lower.set_ylim(0, 4.3)
-        lower.set_yticks(range(5))
+        lower.fill_between(times, 0, 5.3, where=gone, color="#b02020", alpha=0.15, step="post", label="no policy ready")
+        lower.set_ylim(0, 5.3)
+        lower.set_yticks(range(len(STEPS)), [f"{level.number} {level.name.lower()}" for level in Level])
         lower.set_ylabel("level")
         lower.set_xlabel("time [s]")
         lower.legend(loc="upper right", fontsize=8)

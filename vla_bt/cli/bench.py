@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vla_bt.cli import bench_record, bench_stop, bench_tick
+from vla_bt.cli import bench_memory, bench_record, bench_stop, bench_tick
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,3 +16,4 @@ def add_parser(subparsers: Any) -> None:
     bench_tick.add_parser(benchmarks)
     bench_stop.add_parser(benchmarks)
     bench_record.add_parser(benchmarks)
+    bench_memory.add_parser(benchmarks)
