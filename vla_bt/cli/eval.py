@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,16 @@ EXAMPLES = """examples:
   vla-bt eval flipped paraphrases --policy runs/train/small-cnn/best
   vla-bt eval document --policy default --camera 1280x720 --seeds 0:1
   vla-bt eval document --policy expert --where scene=1box_vert_left distance=close       a cell of the table
+  vla-bt eval document --policy expert --ros                 30 runs in lockstep and over the real processes
 
 --policy: default, expert (simulator truth, the reference), untrained (random weights, the other end), a preset or a folder.
 Of several the first decides the exit code.
 Each run is kept in --out as soon as it ends; after Ctrl-C, a crash or a power cut the same command with that --out goes on.
 In --out: report.html (open it in a browser), report.json, junit.xml, runs.jsonl, sheets/.
 """
+
+MOST_DIFFERENCE = 0.1
+"""Lockstep and real processes may differ by this share of successes."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep every run there (default: runs/eval/<time>)")
     parser.add_argument("--camera", metavar="WxH", help="render the policy's frames at this size (default: the one it asks for)")
     parser.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="only runs with this scene, seed, cell, ...")
+    parser.add_argument("--ros", action="store_true", help="30 of the runs, each in lockstep and over the real processes")
     parser.add_argument("--print-jobs", action="store_true", help="run nothing: print each run as a line of JSON")
     parser.add_argument("--job", metavar="JSON", help="run one job again, as a failure's line gives it, and print its outcome")
     parser.add_argument("--json", action="store_true", help="print one JSON object: 'result' is reproducible, 'timing' is not")
@@ -74,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
                 for job in jobs:
                     print(job.to_json())
             return 0
+        if options.ros:
+            return _both_ways(parts, options)
         return _evaluate(parts, options)
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
@@ -235,6 +244,87 @@ def _write(folder: Path, parts: list[Any], entries: list[dict[str, Any]], timing
         fresh = folder / f".{name}.tmp"
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(folder / name)
+
+
+def _both_ways(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -> int:
+    """Run some jobs in lockstep and over the real processes; exit code 0 when successes differ by at most 10 points."""
+    from vla_bt.eval.real import check_possible, in_words, spread
+    from vla_bt.eval.runner import run_safely
+    from vla_bt.settings import SettingsError
+
+    policies = {part.policy for part, _ in parts}
+    if len(policies) > 1:
+        raise SettingsError("--ros takes one policy at a time")
+    jobs = spread([job for _, some in parts for job in some])
+    for job in jobs:
+        check_possible(job)
+    folder = options.out or Path("runs") / "eval" / time.strftime("%Y%m%d_%H%M%S_ros")
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{len(jobs)} runs in lockstep", file=sys.stderr, flush=True)
+    lockstep = [run_safely(job) for job in jobs]
+    real = _real_runs(jobs, folder)
+    if real is None:
+        return 130
+    pairs = list(zip(lockstep, real, strict=True))
+    shares = [sum(outcome["ok"] for outcome in some) / len(jobs) for some in (lockstep, real)]
+    difference = shares[1] - shares[0]
+    result = {"lockstep": shares[0], "real": shares[1], "difference_points": round(100 * difference, 2), "runs": len(jobs)}
+    for pair in pairs:
+        for outcome in pair:
+            outcome.pop("sheet", None)
+    whole = {"result": result, "pairs": pairs}
+    (folder / "ros.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(whole, indent=2) if options.json else in_words(pairs))
+    print(f"details: {folder / 'ros.json'}", file=sys.stderr)
+    return 0 if abs(difference) <= MOST_DIFFERENCE else 1
+
+
+def _real_runs(jobs: list[Any], folder: Path) -> list[dict[str, Any]] | None:
+    """Start the processes, run the jobs one after the other, end the processes; None when interrupted."""
+    from vla_bt.ros.environment import isolate, prepare
+
+    domain = isolate()  # nothing here talks to a robot nearby
+    prepare()
+
+    import rclpy
+    from rclpy.node import Node
+    from rclpy.signals import SignalHandlerOptions
+
+    from vla_bt.app.processes import ProcessGroup
+    from vla_bt.eval.pool import crashed
+    from vla_bt.eval.real import RealError, RealRuns
+    from vla_bt.ros.demo_operator import DemoOperator
+
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: interrupted.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("eval")
+    operator = DemoOperator(node)
+    group = ProcessGroup(Path("/dev/shm") / f"vla_bt-{os.getuid()}-eval-{os.getpid()}", folder / "logs", domain)
+    outcomes = []
+    try:
+        runs = RealRuns(group, operator, jobs[0].policy, interrupted)
+        for count, job in enumerate(jobs, start=1):
+            try:
+                outcome = runs.run(job)
+            except RealError as error:
+                outcome = crashed(job, str(error))
+            outcomes.append(outcome)
+            words = "ok" if outcome["ok"] else f"{outcome['failure']} {outcome.get('error', '')}"
+            print(f"real processes: {count} of {len(jobs)} runs, {words}", file=sys.stderr, flush=True)
+            if group.dead():  # nothing after this could run
+                outcomes += [crashed(other, "not run: a process had ended") for other in jobs[count:]]
+                break
+    except KeyboardInterrupt:
+        print("vla-bt eval: interrupted; the robot was stopped and the processes were ended", file=sys.stderr)
+        return None
+    finally:
+        group.close()
+        operator.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return outcomes
 
 
 def _again(job: Any) -> int:

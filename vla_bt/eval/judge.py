@@ -16,9 +16,8 @@ from vla_bt.goals.ledger import Evidence
 from vla_bt.policy.expert import STANDOFF_M
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
 from vla_bt.sim.route import distance_to_box, plan_route
-from vla_bt.sim.scenes import ROBOT_RADIUS_M
+from vla_bt.sim.scenes import ROBOT_RADIUS_M, Scene
 from vla_bt.sim.truth import Truth
-from vla_bt.sim.world import SimWorld
 from vla_bt.words import Source, Twist
 
 STANDING_SPEED = 0.02
@@ -160,8 +159,17 @@ def target_distance(truth: Truth, targets: tuple[str, ...]) -> float:
     return min(distances, default=math.inf)
 
 
-def judge(job: Job, ticks: list[Tick], log: GoalLog, world: SimWorld, counters: dict[str, Any]) -> dict[str, Any]:
+def judge(
+    job: Job, scene: Scene, ticks: list[Tick], log: GoalLog, truth: Truth, contact: str, counters: dict[str, Any]
+) -> dict[str, Any]:
     """Return what is true of a run.
+
+    Parameters
+    ----------
+    truth : Truth
+        At the end.
+    contact : str
+        What touched what first, and when; empty for nothing.
 
     Returns
     -------
@@ -173,14 +181,12 @@ def judge(job: Job, ticks: list[Tick], log: GoalLog, world: SimWorld, counters: 
         over; ``obeyed``: share of the ticks with keys pressed in which the person drove or the robot was held, None if none;
         ``clearance_m``; and the counters.
     """
-    truth, scene = world.truth(), world.scene
     track = [(tick.x, tick.y) for tick in ticks]
     since = max(log.told_at[-1] - 1, 0) if log.told_at else 0
     boxes = truth.boxes[: len(truth.boxes) - len(job.boxes)]  # those more than the scene has tell no side
     path_m = float(sum(math.dist(before, after) for before, after in pairwise(track)))
     planned_m = planned_way_m(truth, (scene.start.x, scene.start.y), job.side or None)
     last = max(log.states, default=0)
-    contact = world.first_contact
     gaps = [distance_to_box(box, x, y)[0] for x, y in track for box in truth.boxes]
     pressed = [tick for tick in ticks if tick.pressed]
     theirs = (Source.TELEOP, Source.TAKEOVER, Source.SAFETY)
@@ -203,7 +209,7 @@ def judge(job: Job, ticks: list[Tick], log: GoalLog, world: SimWorld, counters: 
         "reached_cup": ticks[-1].stands and target_distance(truth, job.targets) <= GOAL_RADIUS_M,
         "false_reached": any(not claim.true for claim in log.claims if claim.of_arrival),
         "cup_distance_m": target_distance(truth, job.targets),
-        "contact": f"{' and '.join(contact.geoms)} at {contact.time_s:.2f} s" if contact else "",
+        "contact": contact,
         "clearance_m": min(gaps, default=math.inf) - ROBOT_RADIUS_M if gaps else None,
         "sides_passed": [side_passed(track[since:], box) for box in boxes],
         "side_told": job.side,

@@ -76,6 +76,7 @@ figure svg { display: block; }
 figcaption { font-size: .75rem; color: var(--quiet); margin-top: .3rem; max-width: 280px; overflow-wrap: anywhere; }
 figure.good figcaption, figure.bad figcaption { max-width: 200px; }
 svg { vertical-align: middle; }
+.card .columns svg { display: block; margin-bottom: .4rem; }
 .room { fill: var(--floor); stroke: var(--quiet); }
 .box { fill: var(--box); stroke: none; }
 .cup { fill: var(--cup); }
