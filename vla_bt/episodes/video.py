@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,18 +52,24 @@ class VideoWriter:
         context.color_range, context.colorspace = 1, 1  # broadcast range, BT.709: what players take a picture of this size for
         context.color_primaries, context.color_trc = 1, 1
         self._closed = False
+        self.bytes = 0
+        """Size of what was encoded so far."""
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Add one picture, shape (height, width, 3), RGB."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=1, src_color_range=2, dst_color_range=1)
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: list[Any]) -> None:
+        self.bytes += sum(packet.size for packet in packets)
+        self._container.mux(packets)
 
     def close(self) -> None:
         """Finish the file."""
         if not self._closed:
             self._closed = True
-            self._container.mux(self._stream.encode())
+            self._mux(self._stream.encode())
             self._container.close()
 
     def __enter__(self) -> VideoWriter:
