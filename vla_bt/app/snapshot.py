@@ -12,6 +12,9 @@ from vla_bt.words import Mode
 
 MARKS = {"SUCCESS": "✓", "RUNNING": "▶", "FAILURE": "✗", "INVALID": "·"}
 MESSAGE_LIMIT = 120
+SHORTER = (60, 20, 0)
+MESSAGES_LAST = ("nodes", "transitions", "causes")
+"""Parts of a snapshot whose rows end in words for people."""
 
 
 def tree_snapshot(root: Behaviour, request: Request, mode: Mode, words: str, time_s: float) -> dict[str, Any]:
@@ -45,6 +48,20 @@ def tree_snapshot(root: Behaviour, request: Request, mode: Mode, words: str, tim
 def to_json(snapshot: dict[str, Any]) -> str:
     """Encode in one line."""
     return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":"))
+
+
+def to_json_within(snapshot: dict[str, Any], limit: int) -> str:
+    """Encode in one line of at most ``limit`` bytes: long feedback messages are shortened where they must be.
+
+    Nodes are never left out; what does not fit even without messages (a thousand nodes) is longer than the limit.
+    """
+    text = to_json(snapshot)
+    for length in SHORTER:
+        if 4 * len(text) <= limit or len(text.encode()) <= limit:
+            break
+        rows = {name: [[*row[:-1], row[-1][:length]] for row in snapshot[name]] for name in MESSAGES_LAST if name in snapshot}
+        text = to_json(snapshot | rows)
+    return text
 
 
 def to_text(snapshot: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from py_trees.behaviour import Behaviour
@@ -22,6 +22,13 @@ WINDOW = 600
 """Visits after which the older half of a leaf's times is forgotten."""
 
 _EDGES = [1e-6 * 1.25**power for power in range(64)]  # 1 us to 1.3 s in steps of a quarter
+
+
+def _in_tick_order(node: Behaviour) -> Iterator[Behaviour]:
+    """Parents before their children; py_trees' own ``iterate`` goes the other way."""
+    yield node
+    for child in node.children:
+        yield from _in_tick_order(child)
 
 
 class LeafTimes:
@@ -74,7 +81,7 @@ class TreeWatch(VisitorBase):
 
     def __init__(self, root: Behaviour, tick_time_s: Callable[[], float], clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__(full=False)
-        self._nodes = list(root.iterate())
+        self._nodes = list(_in_tick_order(root))
         self._tick_time_s, self._clock = tick_time_s, clock
         self._times = {id(node): LeafTimes() for node in self._nodes if not node.children}
         self._before = [node.status for node in self._nodes]

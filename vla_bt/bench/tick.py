@@ -22,7 +22,7 @@ from py_trees.common import Status
 from py_trees.composites import Composite, Parallel, Selector, Sequence
 from py_trees.trees import BehaviourTree
 
-from vla_bt.app.loop import TickLoop, Tree
+from vla_bt.app.loop import TickLoop
 from vla_bt.bench.figures import Spread, spread
 from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot
 from vla_bt.control.causes import load_causes
@@ -140,9 +140,10 @@ class Stopwatch:
 class TimedTree:
     """A tree that times its ticks, for the loop that makes them."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: BehaviourTree, resources: Resources) -> None:
         self._tree = tree
-        self.root = tree.root
+        self.resources = resources
+        self.root, self.visitors = tree.root, tree.visitors
         self.watch = Stopwatch()
 
     def tick(self) -> None:
@@ -193,7 +194,7 @@ def application(
         Blackboard.clear()
         tree = BehaviourTree(create_root())
         tree.setup(resources=resources)
-        timed = TimedTree(tree)
+        timed = TimedTree(tree, resources)
         gc.collect()
         gc.freeze()
         try:

@@ -69,7 +69,7 @@ class RosLink:
         self._goal = node.create_publisher(String, "goal", qos.COMMAND)
         self._stop = node.create_publisher(Bool, "emergency_stop", qos.COMMAND)
         node.create_subscription(String, "tree/snapshot", lambda message: hear("snapshot", message.data), qos.LATCHED)
-        node.create_subscription(String, "goal_status", lambda message: hear("goal", message.data), qos.LATCHED)
+        node.create_subscription(String, "goal_status", lambda message: hear("goal", message.data), qos.LEDGER)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
         self._reset = node.create_client(Trigger, "gate/estop_reset")
         self._record = node.create_client(SetBool, "tree/record")

@@ -32,4 +32,7 @@ COMMAND = _profile(10)
 STATUS = _profile(1, latched=True)
 """Status topics: a late joiner gets the last word."""
 
+LEDGER = _profile(50, latched=True)
+"""To hear ``goal_status`` line by line: several goals may change in one tick."""
+
 LATCHED = STATUS

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from vla_bt.app.loop import Tree
-from vla_bt.app.snapshot import MESSAGE_LIMIT, to_json, tree_snapshot
+from vla_bt.app.snapshot import MESSAGE_LIMIT, to_json_within, tree_snapshot
 from vla_bt.app.watching import TreeWatch
 from vla_bt.contract import Stamped
 from vla_bt.policy.port import PolicyOutput
@@ -34,6 +34,7 @@ MEMORY = ("level", "step", "words", "manual_only", "grade", "available_mb", "tot
 """Of the memory monitor's report, what a viewer shows; the rest is in its own file and in the diagnostics."""
 
 SLOW_PERIOD_S = 1.0
+MAX_BYTES = 64 * 1024
 LETTERS: tuple[tuple[type[Behaviour], str], ...] = ((Parallel, "P"), (Sequence, "S"), (Selector, "F"), (Decorator, "D"))
 
 
@@ -95,7 +96,9 @@ class SnapshotStream:
             self._figures, leaves = figures(), {"leaves": self._watch.leaf_rows()}
         else:
             leaves = {}
-        self._publisher.publish(String(data=to_json(self.describe(request, words, now_s) | self._figures | leaves)))
+        self._publisher.publish(
+            String(data=to_json_within(self.describe(request, words, now_s) | self._figures | leaves, MAX_BYTES))
+        )
 
     def describe(self, request: Request, words: str, now_s: float) -> dict[str, Any]:
         """Return one moment: :func:`vla_bt.app.snapshot.tree_snapshot` and what surrounds the tree."""

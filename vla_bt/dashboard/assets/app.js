@@ -76,7 +76,6 @@ const HEARD = {
   moment(message) {
     [state.first, state.last] = message.span;
     state.waiting = false;
-    camera.draw();
   },
   answer(message) {
     if (message.ok && ["drive", "stop"].includes(message.to)) return;
@@ -256,7 +255,6 @@ setInterval(() => {
   }
   showTime();
   camera.age(state.live ? now() : state.shown, state.live);
-  if (state.live) camera.draw();
   if (!feed.connected) showConnection();
 }, LOOK_MS);
 

@@ -42,8 +42,10 @@ export class CameraView {
   }
 
   setVelocities(asked, applied) {
-    this.asked = asked;
-    this.applied = applied;
+    const key = JSON.stringify([asked, applied]);
+    if (key === this.key) return;
+    Object.assign(this, { asked, applied, key });
+    if (!this.decoding) this.draw();
   }
 
   draw() {

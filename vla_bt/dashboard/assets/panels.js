@@ -3,7 +3,7 @@
 import { $, clock, facts, make, number, say, set, signed, tone } from "./dom.js";
 
 const ROWS_KEPT = 2000;
-const ROWS_SHOWN = 150;
+const ROWS_SHOWN = 100;
 const GOALS_SHOWN = 30;
 const LEVELS = ["OK", "WARN", "ERR", "STALE"];
 const OPEN = new Set(["accepted", "active"]);
@@ -116,7 +116,12 @@ export class Ledger {
   }
 
   add(rows) {
-    for (const row of rows) this.goals.set(row.id, row);
+    for (const row of rows) {
+      this.goals.set(row.id, row);
+      if (row.state === "rejected") continue;
+      // At most one goal is open: a line that was lost on the way must not leave an older one so.
+      for (const other of this.goals.values()) if (other.id < row.id && OPEN.has(other.state)) this.goals.set(other.id, { ...other, state: "preempted", reason: `replaced by goal ${row.id}` });
+    }
     while (this.goals.size > 200) this.goals.delete(this.goals.keys().next().value);
     const newest = [...this.goals.values()].sort((a, b) => b.id - a.id).slice(0, GOALS_SHOWN);
     $("ledger").replaceChildren(...newest.map((row) => this.item(row)));
@@ -191,6 +196,7 @@ export class Log {
         say(change.children[place], word.toLowerCase());
       });
       say(said, message);
+      if (line.title !== message) line.title = message;
     });
   }
 }
