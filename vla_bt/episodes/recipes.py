@@ -4,8 +4,8 @@ Promises: a book of recipes depends on its sources, its number of views and its 
 that it makes the same pixels again whatever becomes of the drawing here. Views are dealt out evenly over the sources. A book
 names its sources by name and SHA-256 and holds no path.
 
-``general`` views: half of them mirrored; brightness, colour, noise, blur, small crops, and time jitter: some frames of a drive
-are left out, and the robot stands longer at its end.
+``general`` views: half of each episode's mirrored; brightness, colour, noise, blur, small crops, and time jitter: some frames of
+a drive are left out, and the robot stands longer at its end.
 
 ``distance`` views: cropped and scaled up about the point straight ahead on the horizon. Scaled by ``z``, what stood on the floor
 ``d`` metres ahead looks as if it stood ``d / z`` ahead, at the same sideways place; so a view gets the distance label that its
@@ -237,7 +237,9 @@ def draw_general(sources: Sequence[Source], count: int, seed: int) -> Book:
     """Draw ``count`` general views."""
     rng = np.random.default_rng([seed, 307])
     entries = []
-    for number, at in enumerate(_dealt(len(sources), count, rng)):
+    had = [0] * len(sources)
+    for at in _dealt(len(sources), count, rng):
+        had[at] += 1
         cropped = rng.random() < 0.6
         dim_or_bright = float(np.exp(rng.uniform(-0.45, 0.3)))
         entries.append(
@@ -246,7 +248,7 @@ def draw_general(sources: Sequence[Source], count: int, seed: int) -> Book:
                 Recipe(
                     "general",
                     seed=int(rng.integers(2**32)),
-                    mirror=number % 2 == 0,
+                    mirror=(had[at] + at) % 2 == 0,
                     scale=round(float(rng.uniform(1.01, 1.06)), 4) if cropped else 1.0,
                     across=round(float(rng.random()), 3) if cropped else 0.5,
                     down=round(float(rng.random()), 3) if cropped else 0.5,

@@ -14,8 +14,8 @@ COLUMNS = 3
 TILE = (320, 180)  # width, height of one picture [px]
 CAPTION = 40
 GAP = 12
-FRAME = 3
-"""Which frame is shown: the robot drives, and the boxes are in sight."""
+FRAME = 1
+"""Which frame is shown: the robot has just begun to drive."""
 
 
 def tile(source: NDArray[np.uint8], view: NDArray[np.uint8], attributes: dict[str, Any]) -> NDArray[np.uint8]:
