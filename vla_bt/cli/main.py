@@ -24,6 +24,7 @@ VERBS = {
     "policy": "look into weights, convert, shrink, measure and try policies",
     "tree": "draw the behaviour tree with no robot present",
     "train": "teach a policy in the simulator",
+    "models": "compare architectures taught on the same drives",
     "eval": "measure a policy in scripted scenarios",
     "runs": "look into finished runs: what happened, and why the robot stood",
     "dashboard": "a web page that shows what the robot sees, decides and did",

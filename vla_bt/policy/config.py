@@ -222,6 +222,32 @@ class PolicyConfig:
             head=replace(head, widths=tuple(max(8, width // 16) for width in head.widths)),
         )
 
+    def at_size_of(self, other: PolicyConfig) -> PolicyConfig:
+        """Return this architecture with another's picture, encoders, motion input and head: what is left is how they are joined.
+
+        Features keep their form, fusion its kind, the memory its kind and layers; ``other`` must have the encoders.
+        """
+        fusion, theirs = self.fusion, other.fusion
+        heads = other.kosmos.vision.heads if other.kosmos else fusion.attention_heads
+        return replace(
+            self,
+            name=f"{self.name}@{other.name}",
+            image=other.image,
+            kosmos=self.kosmos and other.kosmos,
+            clip=self.clip and other.clip,
+            features={**self.features, "measured_twist": "pooled"},
+            fusion=replace(
+                fusion,
+                width=theirs.width,
+                spatial_channels=theirs.spatial_channels,
+                attention_width=other.kosmos.vision.width if other.kosmos else fusion.attention_width,
+                attention_heads=heads,
+                latents=min(fusion.latents, 16),
+            ),
+            temporal=replace(self.temporal, width=other.temporal.width, reset_gap_s=other.temporal.reset_gap_s),
+            head=replace(other.head, dropout=self.head.dropout),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that :func:`from_dict` reads back."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
@@ -367,7 +393,8 @@ def load_preset(name: str, scale: str = "") -> PolicyConfig:
     name : str
         One of :func:`preset_names`.
     scale : str
-        ``full``, ``tiny``, or empty for the size the preset declares for untrained use.
+        ``full``; ``tiny``; ``small``: at the size, and with the head, of the preset ``small``; or empty for the size the preset
+        declares for untrained use.
 
     Raises
     ------
@@ -376,7 +403,9 @@ def load_preset(name: str, scale: str = "") -> PolicyConfig:
     """
     if name not in preset_names():
         raise SettingsError(f"unknown policy '{name}'; known: expert, {', '.join(preset_names())}")
-    if scale not in ("", "full", "tiny"):
-        raise SettingsError(f"policy {name}: unknown scale '{scale}'; expected full or tiny")
+    if scale not in ("", "full", "tiny", "small"):
+        raise SettingsError(f"policy {name}: unknown scale '{scale}'; expected full, small or tiny")
     config = load_config(config_path(f"policies/{name}.yaml"))
+    if scale == "small":
+        return config.at_size_of(load_config(config_path("policies/small.yaml")))
     return config.tiny() if (scale or config.untrained_scale) == "tiny" else config

@@ -8,7 +8,7 @@ from pathlib import Path
 from vla_bt.policy.config import load_preset, preset_names
 from vla_bt.settings import SettingsError
 
-SCALES = ("full", "tiny")
+SCALES = ("full", "small", "tiny")
 DEFAULT = "small-cnn"
 """What the name ``default`` stands for: of the shipped policies the one that drives best."""
 

@@ -19,7 +19,7 @@ VALIDATION_SEEDS = range(900_000, 1_000_000)
 class TrainSettings:
     """One training run: rounds of collecting and learning; the first by the expert, the others by the policy itself."""
 
-    policy: str = setting("small-cnn", "preset in config/policies")
+    policy: str = setting("small-cnn", "preset in config/policies, with @small at the size of the preset small")
     seed: int = setting(0, "of scenes, sentences, weights and order", 0, 9)
     jobs: int = setting(2, "processes that collect, and that try the policy out", 1, 64)
     threads: int = setting(1, "torch's threads while learning", 1, 64)

@@ -74,7 +74,7 @@ class Trainer:
         self._data, self._start = data, start
         if data is not None and not any(data.glob("*.npz")):
             raise SettingsError(f"{data}: no drives in it; expected a run's data folder, such as runs/train/small-cnn/data-0")
-        self.config = load_preset(settings.policy)
+        self.config = load_preset(*settings.policy.partition("@")[::2])
         if self.config.head.chunk != 8 or self.config.head.period_s != 0.1 or self.config.head.action_dim != 3:
             raise SettingsError(
                 f"policy {settings.policy}: the expert teaches chunks of 8 x 0.1 s with turning; head says otherwise"
