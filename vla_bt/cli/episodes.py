@@ -13,7 +13,20 @@ import argparse
 import importlib
 from typing import Any
 
-VERBS: tuple[str, ...] = ("export", "view", "check", "plan", "augment", "recover", "collect", "replay")
+VERBS: tuple[str, ...] = (
+    "ls",
+    "show",
+    "stats",
+    "import",
+    "export",
+    "view",
+    "check",
+    "plan",
+    "augment",
+    "recover",
+    "collect",
+    "replay",
+)
 """Each lives in ``vla_bt/cli/episodes_<verb>.py`` with ``add_parser(verbs)``, which imports nothing heavy before it runs."""
 
 EXAMPLES = """examples:

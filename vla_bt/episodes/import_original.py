@@ -1,0 +1,229 @@
+"""Files of the original program, made episodes of this one: nothing is guessed silently, and what is not known stays unknown.
+
+What the original files tell is kept: pictures, actions, event types, name, scenario, duration. Their actions are directions of a
+key press, 0 or +-1.15, and no velocities: they stay that and are marked so (:mod:`vla_bt.episodes.units`). Times, odometry, goals
+and what was commanded at frame 0, which the original overwrote with zero, are unknown: NaN or empty.
+
+Promises: the source is only read; the result is there whole or not at all; it names its source and the source's SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bt.episodes.check import KEY_VALUES, scenario_in_name
+from vla_bt.episodes.colours import swapped_share
+from vla_bt.episodes.format import Episode, load
+from vla_bt.episodes.printable import printable
+from vla_bt.episodes.schema import (
+    COLUMNS,
+    DISTANCES,
+    EVENT_TYPES,
+    FRAMES,
+    MOVE,
+    PATTERNS,
+    STAND,
+    START,
+    EpisodeError,
+    EpisodeInfo,
+    file_attributes,
+    safe_name,
+)
+from vla_bt.episodes.units import KEY_UNITS, SI, UNKNOWN
+from vla_bt.episodes.writer import lay_out, publish
+from vla_bt.words import Mode, Source
+
+RGB, BGR = "rgb", "bgr"
+CERTAIN = 0.1
+"""How near to none or all the share of cold colours must be for the order of channels to be taken from it."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one file.
+
+    Attributes
+    ----------
+    path : Path
+        The new episode.
+    channel_order : str
+        ``rgb`` or ``bgr``: what the source held.
+    by : str
+        Who said so: ``told``, ``attribute`` or ``colours``.
+    unit : str
+        Of the actions.
+    notes : tuple of str
+        What was missing or odd, for people.
+    """
+
+    path: Path
+    channel_order: str
+    by: str
+    unit: str
+    notes: tuple[str, ...]
+
+
+def import_original(path: Path, out: Path, channel_order: str = "") -> Imported:
+    """Make one file an episode of this program.
+
+    Parameters
+    ----------
+    path : Path
+        The original.
+    out : Path
+        Folder of the new file.
+    channel_order : str
+        ``rgb`` or ``bgr`` where the user knows; empty to find out.
+
+    Raises
+    ------
+    EpisodeError
+        When the file is no original episode, or its channel order can't be told.
+    OSError
+        When the new file can't be written.
+    """
+    source = load(path)
+    shown = printable(path)
+    if "schema_version" in source.attributes:
+        raise EpisodeError(f"{shown}: is an episode of this program already")
+    if not 1 <= source.frames <= FRAMES:
+        raise EpisodeError(f"{shown}: holds {source.frames} frames; an episode has {FRAMES}")
+    actions = source.columns["actions"]
+    if actions.dtype.kind not in "fiu" or not np.isfinite(actions).all():
+        raise EpisodeError(f"{shown}: actions are not all finite numbers")
+    if source.columns["action_event_types"].dtype != object or len(source.columns["action_event_types"]) != source.frames:
+        raise EpisodeError(f"{shown}: action_event_types is not one text for each frame")
+    order, by = _channel_order(source, channel_order, shown)
+    images = source.images[..., ::-1] if order == BGR else source.images
+    info, notes = _info(source, path)
+    unit, units = _unit(source)
+    if unit == UNKNOWN:
+        notes.append("the actions' unit is unknown")
+    name = safe_name(path.stem)
+    target = out / f"{name}.h5"
+    if target.exists() or target.is_symlink():
+        raise EpisodeError(f"{shown}: {printable(target)} is there already")
+    attributes = _attributes(source, info, name, f"{order}, {by}")
+    out.mkdir(parents=True, exist_ok=True)
+    making = target.with_name(f"{target.name}.making")
+    try:
+        with h5py.File(making, "w") as file:
+            data = lay_out(file, source.frames, attributes)
+            assert data is not None
+            for index, image in enumerate(images):
+                data[index] = image
+            for column, values in _columns(source, images).items():
+                file[column][:] = values
+            for column in ("actions", "commanded"):
+                file[column].attrs["units"] = units
+        publish(making, target)
+    finally:
+        making.unlink(missing_ok=True)
+    return Imported(target, order, by, unit, tuple(notes))
+
+
+def _channel_order(source: Episode, wanted: str, shown: str) -> tuple[str, str]:
+    told = str(source.attributes.get("colour_order", source.attributes.get("color_order", ""))).lower()
+    if wanted:
+        return wanted, "told"
+    if told in (RGB, BGR):
+        return told, "attribute"
+    share = swapped_share(source.images)
+    if share is not None and share <= CERTAIN:
+        return RGB, "colours"
+    if share is not None and share >= 1 - CERTAIN:
+        return BGR, "colours"
+    raise EpisodeError(
+        f"{shown}: neither an attribute nor the colours tell whether it is RGB or BGR; say --channel-order rgb or bgr"
+    )
+
+
+def _unit(source: Episode) -> tuple[str, str]:
+    """Return the actions' unit and what their dataset says of it."""
+    if source.action_unit != UNKNOWN:
+        return source.action_unit, "m/s, m/s, rad/s" if source.action_unit == SI else KEY_UNITS
+    numbers = np.abs(source.columns["actions"].astype(float))
+    keys = bool(np.isclose(numbers[..., None], KEY_VALUES, atol=0.01).any(axis=-1).all() and (numbers > 0.5).any())
+    return ("key direction", KEY_UNITS) if keys else (UNKNOWN, "unknown, as in the source file")
+
+
+def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
+    told, notes = source.attributes, []
+    in_name, scenario = scenario_in_name(path.name), str(told.get("scenario", "") or "")
+    if not scenario:
+        scenario = in_name or "unknown"
+        notes.append(f"no attribute scenario; {'its name says ' + in_name if in_name else 'it is unknown'}")
+    elif in_name and in_name not in scenario:
+        notes.append(f"scenario is {printable(scenario)!r} though its name says {in_name}")
+    # later originals carry these words, under names that changed
+    words = {str(value) for name, value in told.items() if isinstance(value, str) and name not in ("scenario", "episode_name")}
+    words |= set(re.split(r"[^a-z]+", path.stem))
+    pattern = next((word for word in PATTERNS if word in words), "")
+    distance = next((word for word in DISTANCES if word in words), "")
+    duration = told.get("total_duration")
+    period = EpisodeInfo().frame_period_s
+    if isinstance(duration, (int, float)) and math.isfinite(duration) and 0 < duration < 1e5:
+        period = round(float(duration) / source.frames, 6)
+    else:
+        notes.append(f"no duration; {period:g} s a frame are assumed")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    info = EpisodeInfo(
+        scenario=printable(scenario, 100),
+        frame_period_s=period,
+        pattern=pattern,
+        distance=distance,
+        origin="imported",
+        source_episode=printable(path.stem, 200),
+        source_sha256=digest,
+    )
+    return info, notes
+
+
+def _attributes(source: Episode, info: EpisodeInfo, name: str, order: str) -> dict[str, Any]:
+    height, width = source.images.shape[1:3]
+    found = re.search(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", source.path.stem)
+    started = "-".join(found.groups()[:3]) + "T" + ":".join(found.groups()[3:]) if found else ""
+    duration = source.attributes.get("total_duration")
+    whole = source.frames == FRAMES
+    return {
+        **file_attributes(info, name, datetime(1970, 1, 1, tzinfo=timezone.utc), height, width),
+        "started": started,  # in the local time of whoever recorded it
+        "num_frames": source.frames,
+        "total_duration": float(duration) if isinstance(duration, (int, float)) else math.nan,
+        "complete": whole,
+        "units": "each dataset tells its own; see the attribute units of actions",
+        "imported_channel_order": order,
+    }
+
+
+def _columns(source: Episode, images: NDArray[np.uint8]) -> dict[str, Any]:
+    count = source.frames
+    actions = source.columns["actions"].astype(np.float32)
+    commanded = actions.copy()
+    commanded[0] = np.nan  # the original says zero there, whatever it was
+    moving = np.abs(actions).max(axis=1) > 0
+    events = [
+        event if event in EVENT_TYPES else START if at == 0 else MOVE if moving[at] else STAND
+        for at, event in enumerate(source.columns["action_event_types"])
+    ]
+    unknown = {name: np.full((count, *column.shape), np.nan) for name, column in COLUMNS.items() if column.kind in ("f4", "f8")}
+    return {
+        **unknown,
+        "actions": actions,
+        "action_event_types": np.array([event.encode() for event in events]),
+        "commanded": commanded,
+        "source": np.full(count, int(Source.TELEOP)),
+        "mode": np.array([Mode.MANUAL.value.encode()] * count),
+        "image_crc32": np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], np.uint32),
+    }
