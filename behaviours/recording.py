@@ -21,6 +21,9 @@ from vla_bt.words import Mode, Source
 FRAMES_REMEMBERED = 64
 """Descriptions of frames, not pixels: a policy of two seconds beside a camera of 30 Hz still finds its own."""
 
+SLOW_POLICY_S = 0.08
+"""A policy whose answers take longer finds its frame overwritten: a ring of 4 at 30 Hz lasts 0.13 s [s]."""
+
 FRAMES_HELD = 3
 """Pixels: of the frame that is answered, of the one in the policy's hands, and of one it may have lost."""
 
@@ -50,12 +53,13 @@ class AppendFrame(Leaf):
 
     The picture is the one the decision was made on; for a person's velocity that is the newest one they could see, which has to
     be fresh. Never one that arrived after the decision, and none twice in a row: beside a dead camera nothing is recorded. For a
-    policy slower than the camera's ring the picture is copied when the policy gets it.
+    policy slower than the camera's ring each picture is copied when the policy gets it: slow as it is, these are few.
     """
 
     READS = (
         "recording",
         "request",
+        "snapshot",
         "frame",
         "gate",
         "odometry",
@@ -88,13 +92,18 @@ class AppendFrame(Leaf):
             recorder.start()
             self._recording = number
         decided, self._known = self._known, self._know()
+        slow = self._known.status is not STALE and self._known.status.last_latency_s > SLOW_POLICY_S
+        if slow:
+            self._hold()
         if not recorder.due(self.now_s):
-            self._held.clear()
+            if not slow:
+                self._held.clear()
             self.feedback_message = recorder.status().words
             return Status.FAILURE
         sample = self._sample(decided) if decided is not None else None
         if sample is None:
-            self._hold()
+            if not slow:
+                self._hold()
             self.feedback_message = "no picture of this decision that is not recorded yet; the next one will do"
             return Status.FAILURE
         taken = recorder.offer(sample)
@@ -119,7 +128,7 @@ class AppendFrame(Leaf):
                 self._frames[handed] = _Seen(self._frames[handed].frame, odometry)
         return _Known(
             self.resources.tick,
-            self.now_s,
+            self.read("snapshot").now_s,  # not the tick's own time: a frame may arrive between its beginning and the snapshot
             frame,
             odometry,
             self.read("mode"),

@@ -93,7 +93,7 @@ _ROWS = (
         ("TakeRequests", "ConsultPolicy", "CarryOutMotion", "SubgoalReached", "AppendFrame", "MemoryFine"),
     ),
     Key("teleop", "TeleopInput", "m/s", "teleop_timeout_s", "CopySnapshot", ("ProtectiveStop", "FollowTeleop", "TakeOver")),
-    Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses")),
+    Key("snapshot", "Snapshot", "", "tick", "CopySnapshot", ("TakeRequests", "NameCauses", "AppendFrame")),
     # what people want
     Key(
         "mode",

@@ -85,7 +85,7 @@ COLUMNS: dict[str, Column] = {
     "frame_sequence": Column("u8", (), "", "", "the camera's count"),
     "exposure_s": Column("f8", (), "s of the camera's own clock", "", "header stamp of the picture"),
     "receipt_s": Column("f8", (), _OWN, "", "the picture arrived"),
-    "decided_s": Column("f8", (), _OWN, "", "the tick that decided began"),
+    "decided_s": Column("f8", (), _OWN, "", "the inputs of the decision were read"),
     "commanded_s": Column("f8", (), _OWN, "", "the command left for the gate"),
     "applied_s": Column("f8", (), _OWN, "", "the gate's report of what it applied arrived; NaN when it said nothing"),
     "odometry": Column(

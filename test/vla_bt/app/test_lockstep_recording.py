@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from vla_bt.episodes.format import FrameSample
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.scenes import make_scene
-from vla_bt.words import Source, Twist
+from vla_bt.words import Mode, Source, Twist
 
 PERIOD_S = 0.1  # as often as this camera's frames
 SETTINGS = replace(TreeSettings(), record_from_start=True, frame_period_s=PERIOD_S)
@@ -93,3 +93,92 @@ def test_a_camera_bridge_that_counts_from_one_again_is_recorded(run: LockstepRun
     later = [sample for sample in recorder.samples if sample.receipt_s > again_s]
     assert [sample.frame_sequence for sample in later][:3] == [1, 2, 3]
     assert len(later) >= 8
+
+
+def test_each_frame_holds_what_was_known_at_its_decision(run: LockstepRun, recorder: Offered) -> None:
+    run.robot.set_mode("hybrid")
+    run.robot.give_goal("go to the cup")
+    for _ in range(60):
+        run.step()
+    run.robot.set_mode("manual")
+    drive_by_hand(run, 0.5)
+    by_policy = [sample for sample in recorder.samples if sample.source is Source.POLICY]
+    assert len(by_policy) >= 15
+    assert {sample.goal_text for sample in by_policy} == {"go to the cup"}
+    assert all(sample.policy_latency_s is not None for sample in by_policy if not sample.action.is_zero())
+    assert {sample.mode for sample in by_policy} == {Mode.HYBRID}
+    assert {sample.mode for sample in recorder.samples[-3:]} == {Mode.MANUAL}
+    for sample in recorder.samples:
+        assert sample.receipt_s <= sample.decided_s <= sample.commanded_s
+        assert sample.odometry is not None
+        assert sample.odometry.received_s == pytest.approx(sample.decided_s)
+        assert sample.applied_s >= sample.commanded_s
+
+
+def test_a_policy_slower_than_the_cameras_ring_is_recorded(run: LockstepRun, recorder: Offered) -> None:
+    run.client._latency_s = 0.6  # the ring holds 0.4 s
+    run.robot.set_mode("vla")
+    run.robot.give_goal("go to the cup")
+    for _ in range(140):
+        run.step()
+    by_policy = [sample for sample in recorder.samples if sample.source is Source.POLICY and sample.frame_sequence]
+    late = [sample for sample in by_policy if sample.decided_s - sample.receipt_s > 0.55]
+    assert len(late) >= 3
+    assert len({sample.frame_sequence for sample in late}) == len(late)
+
+
+@pytest.fixture
+def on_occasion(tmp_path: Path) -> Iterator[Callable[[str], LockstepRun]]:
+    """Make a run that records by itself on an occasion, without pictures worth the name."""
+    made: list[LockstepRun] = []
+
+    def make(when: str) -> LockstepRun:
+        settings = replace(SETTINGS, record_from_start=False, record_when=when)
+        scene = make_scene("1box_vert_left")
+        made.append(LockstepRun(scene, "expert", settings, GateSettings(), recorder=EpisodeRecorder(tmp_path, PERIOD_S)))
+        made[0].resources.robot.copy_frame = lambda sequence: np.zeros((24, 32, 3), np.uint8)
+        return made[0]
+
+    yield make
+    for run in made:
+        run.close()
+        assert run.recorder is not None
+        assert run.recorder.close()
+
+
+def demonstration(run: LockstepRun, steps: int) -> str:
+    for _ in range(steps):
+        run.step()
+    assert run.recorder is not None
+    return run.recorder.status().demonstration
+
+
+def test_recording_by_goal(on_occasion: Callable[[str], LockstepRun]) -> None:
+    run = on_occasion("goal")
+    run.robot.set_mode("vla")
+    assert demonstration(run, 5) == ""
+    run.robot.give_goal("go to the cup")
+    first = demonstration(run, 10)
+    assert first
+    run.robot.give_goal("go around the box on the left to the cup")
+    second = demonstration(run, 10)
+    assert second not in ("", first), "another goal is another demonstration"
+    run.robot.set_mode("manual")
+    assert demonstration(run, 3) == ""
+
+
+def test_recording_by_mode_and_by_request(on_occasion: Callable[[str], LockstepRun]) -> None:
+    run = on_occasion("hybrid")
+    assert demonstration(run, 3) == ""
+    run.robot.set_mode("hybrid")
+    first = demonstration(run, 3)
+    assert first
+    run.robot.record(False)
+    assert demonstration(run, 3) == "", "who spoke last counts"
+    run.robot.record(True)
+    second = demonstration(run, 3)
+    run.robot.record(True)
+    third = demonstration(run, 3)
+    assert len({"", first, second, third}) == 4, "each request begins another recording"
+    run.robot.set_mode("manual")
+    assert demonstration(run, 3) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from vla_bt.episodes import recorder as recorder_module
-from vla_bt.episodes.format import FRAMES, EpisodeWriter, FrameSample, load
+from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample, load
 from vla_bt.episodes.recorder import QUEUE_FRAMES, EpisodeRecorder, RecorderStatus
 from vla_bt.episodes.recover import recover
 
@@ -242,3 +243,81 @@ def test_hdf5_errors_are_cut_to_the_systems_own_words() -> None:
         "Can't decrement id ref count (file write failed: errno = 28, error message = 'No space left on device', buf)"
     )
     assert recorder_module._in_words(long) == "No space left on device"
+
+
+def test_the_episodes_of_a_demonstration_are_linked(recorder: EpisodeRecorder, make_sample: Make) -> None:
+    recorder.label(EpisodeInfo("2box_hori_right", pattern="core", distance="far", position="left", key_pattern="w w q"))
+    recorder.start()
+    for index in range(2 * FRAMES + 3):
+        until(recorder, lambda now: now.waiting < QUEUE_FRAMES)
+        assert recorder.offer(make_sample(index))
+    first = recorder.status().demonstration
+    recorder.label(EpisodeInfo("1box_vert_left"))
+    assert recorder.status().demonstration not in ("", first)
+    recorder.offer(make_sample(0))
+    recorder.stop()
+    last = until(recorder, lambda now: now.episodes == 4).last_file
+    assert last is not None
+    told = sorted(
+        (load(path).attributes for path in last.parent.glob("*right*.h5")), key=lambda each: each["demonstration_index"]
+    )
+    assert [each["demonstration_index"] for each in told] == [0, 1, 2]
+    assert {each["demonstration_id"] for each in told} == {first}
+    assert [each["previous_episode"] for each in told] == ["", told[0]["episode_name"], told[1]["episode_name"]]
+    assert {(each["pattern"], each["distance"], each["position"], each["key_pattern"]) for each in told} == {
+        ("core", "far", "left", "w w q")
+    }
+    assert {each["frame_period_s"] for each in told} == {1.0}
+    other = load(last).attributes
+    assert (other["scenario"], other["demonstration_index"], other["previous_episode"]) == ("1box_vert_left", 0, "")
+
+
+def test_what_was_dropped_is_marked_in_the_file(
+    recorder: EpisodeRecorder, make_sample: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    append = EpisodeWriter.append
+
+    def stuck(self: EpisodeWriter, sample: FrameSample, dropped_before: int) -> None:
+        gate.wait(30.0)
+        append(self, sample, dropped_before)
+
+    monkeypatch.setattr(EpisodeWriter, "append", stuck)
+    recorder.limit_queue(4)
+    recorder.start()
+    taken = [recorder.offer(make_sample(index)) for index in range(7)]
+    status = recorder.status()
+    assert taken == [True] * 4 + [False] * 3
+    assert (status.waiting, status.dropped) == (4, 3)
+    assert json.loads(status.to_json())["words"] == "recording 4 of 18, 3 dropped"
+    gate.set()
+    until(recorder, lambda now: not now.waiting)
+    recorder.offer(make_sample(7))
+    recorder.stop()
+    path = until(recorder, lambda now: now.episodes == 1).last_file
+    assert path is not None
+    episode = load(path)
+    assert episode.columns["frames_dropped_before"].tolist() == [0, 0, 0, 0, 3]
+    assert episode.attributes["frames_dropped"] == 3
+
+
+def test_large_pictures_fill_the_queue_sooner(
+    recorder: EpisodeRecorder, make_sample: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "QUEUE_BYTES", 3 * 24 * 32 * 3)
+    gate = threading.Event()
+    monkeypatch.setattr(EpisodeWriter, "append", lambda *_: gate.wait(30.0))
+    recorder.start()
+    assert [recorder.offer(make_sample(index)) for index in range(4)] == [True] * 3 + [False]
+    gate.set()
+
+
+def test_a_deleted_directory_is_noticed_at_the_next_frame(recorder: EpisodeRecorder, tmp_path: Path, make_sample: Make) -> None:
+    recorder.start()
+    recorder.offer(make_sample(0))
+    until(recorder, lambda now: not now.waiting)
+    shutil.rmtree(tmp_path / "runs")
+    recorder.offer(make_sample(1))
+    assert until(recorder, lambda now: now.state == "failed").words == (
+        f"recording stopped: {tmp_path}/runs: No such file or directory"
+    )
