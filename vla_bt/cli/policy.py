@@ -203,8 +203,9 @@ def _shrink(options: argparse.Namespace) -> int:
     request = Request(options.target, run_config(options), options.goal, options.frames, options.allow_missing)
     found = rows(request, ways)
     if options.json:
-        results = [{key: value for key, value in row.items() if key != "latency_ms"} for row in found]
-        timing = {str(row["how"]): row["latency_ms"] for row in found}
+        times = ("latency_ms", "processor_ms")
+        results = [{key: value for key, value in row.items() if key not in times} for row in found]
+        timing = {str(row["how"]): {key: row[key] for key in times} for row in found}
         print(
             json.dumps(
                 {"result": {"policy": options.target, "frames": options.frames, "rows": results}, "timing": timing}, indent=2

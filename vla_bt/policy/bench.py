@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vla_bt.policy.bound import Machine, Work, measure, work_of
 from vla_bt.policy.compare import pictures
-from vla_bt.policy.naive import WINDOW, NaivePolicy
+from vla_bt.policy.naive import WINDOW, NaivePolicy, has_places
 from vla_bt.policy.preprocess import motion_of, normalised, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.shrinking import module_numbers
@@ -199,8 +199,11 @@ def _rungs_in_turn(policy: NetworkPolicy, goal: str, repeats: int) -> list[tuple
     document = NaivePolicy(policy, goal)
     cached = NaivePolicy(policy, goal, cached_text=True)
     prepared = NaivePolicy(policy, goal, cached_text=True, own_preprocess=True)
-    rungs: dict[str, Callable[[], Any]] = {
-        f"{WINDOW}-frame window, all anew": lambda: document.step(frames, MEASURED),
+    rungs: dict[str, Callable[[], Any]] = {f"{WINDOW}-frame window, all anew": lambda: document.step(frames, MEASURED)}
+    if has_places(policy):
+        whole = NaivePolicy(policy, goal, places=True)
+        rungs["Kosmos-2's own call"] = lambda: whole.step(clock.next()[:1], MEASURED)
+    rungs |= {
         DOCUMENT: lambda: document.step(clock.next()[:1], MEASURED),
         "+ text encoded once": lambda: cached.step(clock.next()[:1], MEASURED),
         "+ one preprocess": lambda: prepared.step(clock.next()[:1], MEASURED),

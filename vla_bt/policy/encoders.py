@@ -230,7 +230,7 @@ class Encoders(nn.Module):
         if self.clip is not None:
             crop = views[:, -1]
             seen = whole if views.shape[1] == 1 else crop if self.stem is None else self.stem(crop)
-            found |= self._clip_image(seen)
+            found |= self.clip_image(seen)
         return found
 
     def _kosmos_image(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -247,7 +247,8 @@ class Encoders(nn.Module):
             found["kosmos_image"] = latents.mean(1) if projected == "pooled" else latents
         return found
 
-    def _clip_image(self, pixels: Tensor) -> dict[str, Tensor]:
+    def clip_image(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Return CLIP's image features for its view, normalised, (frames, 3 or the stem's channels, height, width)."""
         form, projected = self.features.get("clip_vision"), "clip_image" in self.features
         if self.clip is None or not (form or projected):
             return {}

@@ -15,7 +15,8 @@ from vla_bt.policy.bench import MEASURED, Bench, as_dict, as_text, bench, staged
 from vla_bt.policy.bound import Machine, Work, touched, work_of
 from vla_bt.policy.compare import pictures
 from vla_bt.policy.config import load_preset, preset_names
-from vla_bt.policy.naive import NaivePolicy
+from vla_bt.policy.naive import NaivePolicy, has_places
+from vla_bt.policy.preprocess import normalised, views_of
 from vla_bt.policy.runtime import NetworkPolicy
 
 GOAL = "go around the box on the left to the cup"
@@ -48,6 +49,24 @@ def test_a_window_ends_where_streaming_is() -> None:
     streamed = [policy.step(frame, 0.2 * index, MEASURED).raw_actions for index, frame in enumerate(frames)][-1]
     window = NaivePolicy(policy, GOAL, own_preprocess=True).step(frames, MEASURED)
     np.testing.assert_allclose(window, streamed[:, :2], atol=1e-5)
+
+
+def test_kosmos_as_its_own_processor_feeds_it_sees_the_same_picture() -> None:
+    policy = tiny("hybrid")
+    (frame,) = pictures(1, policy.info.frame_height, policy.info.frame_width)
+    assert has_places(policy)
+    assert not has_places(tiny("small"))
+    assert not has_places(tiny("multimodal"))
+    encoders = policy.network.encoders
+    views = normalised(views_of(frame, policy.config)[None])
+    with torch.inference_mode():
+        ours = {**encoders.image(views), **encoders.text(policy.tokens(GOAL))}
+        theirs = NaivePolicy(policy, GOAL, places=True)._with_places(views)
+    for name in ("kosmos_vision", "clip_vision", "clip_image", "clip_text"):
+        torch.testing.assert_close(theirs[name], ours[name])
+    assert not torch.equal(theirs["kosmos_text"], ours["kosmos_text"]), "its words have seen the picture"
+    step = NaivePolicy(policy, GOAL, own_preprocess=True, places=True).step([frame], MEASURED)
+    assert np.isfinite(step).all()
 
 
 def test_only_what_runs_is_counted() -> None:
@@ -107,7 +126,8 @@ def test_the_rungs_are_printed_with_the_gain(capsys: pytest.CaptureFixture[str])
     arguments = ["policy", "bench", "--preset", "hybrid@tiny", "--versus", "naive", "--repeats", "3", "--warm-up", "1"]
     assert main([*arguments, "--in", "bf16"]) == 0
     text = capsys.readouterr().out
-    for words in ("p50", "preprocess", "memory", "bound", "the document's forward", "8-frame window", "our step in bf16", "x"):
+    rungs = ("8-frame window", "Kosmos-2's own call", "the document's forward", "our step in bf16")
+    for words in ("p50", "preprocess", "memory", "bound", *rungs):
         assert words in text
     assert main([*arguments, "--json", "--in", ""]) == 0
     printed = json.loads(capsys.readouterr().out)
