@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -53,6 +53,26 @@ def left_behind(directory: Path) -> list[str]:
             if process.environ().get("VLA_BT_RUNTIME_DIR") == str(directory):
                 left.append(f"process {process.pid}: {' '.join(process.cmdline())}")
     return left
+
+
+@contextlib.contextmanager
+def beside(name: str, *arguments: str) -> Iterator[None]:
+    """Run a process beside this one, on the same terminal; it ends with the block and, whatever happens, with this process."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", MODULES[name], *arguments],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 class ProcessGroup:

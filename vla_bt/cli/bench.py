@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vla_bt.cli import bench_memory, bench_record, bench_stop, bench_tick
+from vla_bt.cli import bench_log, bench_memory, bench_record, bench_stop, bench_tick, bench_view
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,3 +17,5 @@ def add_parser(subparsers: Any) -> None:
     bench_stop.add_parser(benchmarks)
     bench_record.add_parser(benchmarks)
     bench_memory.add_parser(benchmarks)
+    bench_log.add_parser(benchmarks)
+    bench_view.add_parser(benchmarks)

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   vla-bt run --goal "go forward 1 m, then turn right" --without odometry scan battery
   vla-bt run --seed 7 --json          the same seed gives the same 'result', digest included
   vla-bt run --world ros --policy hybrid      the tree process of a robot (bridge, gate and camera run beside it)
+  vla-bt run --world ros --dashboard          the same, with the web page on http://localhost:8077/
 """
 
 MAX_TIME_S = 3600.0
@@ -56,6 +57,9 @@ def add_parser(subparsers: Any) -> None:
         "--runs-dir", type=Path, metavar="DIR", help="where the run log goes (default: vla_bt/runs in the state directory)"
     )
     parser.add_argument("--params-file", type=Path, help="ROS parameter file (default: the shipped config/robot.yaml)")
+    parser.add_argument(
+        "--dashboard", action="store_true", help="serve the web page beside the tree (ros), see 'vla-bt dashboard'"
+    )
     add_log_level(parser)
     sim = parser.add_argument_group("lockstep", argument_default=argparse.SUPPRESS)
     sim.add_argument("--goal", help="what the robot is told (default: the scene's own sentence)")
@@ -81,6 +85,10 @@ def run(options: argparse.Namespace) -> int:
     """Run; exit code 0 only if the goal was reached with nothing touched."""
     if options.world == "ros":
         return _ros(options)
+    if options.dashboard:
+        from vla_bt.settings import SettingsError
+
+        raise SettingsError("--dashboard is for --world ros; a lockstep run is looked at afterwards: vla-bt runs view")
     return _lockstep(argparse.Namespace(**{**LOCKSTEP, **vars(options)}))
 
 
@@ -105,7 +113,13 @@ def _ros(options: argparse.Namespace) -> int:
     ):
         if value is not None:
             arguments += ["-p", f"{name}:={str(value).lower() if value is True else value}"]
-    return main([*arguments, *log_arguments(options.log_level)])
+    arguments += log_arguments(options.log_level)
+    if not options.dashboard:
+        return main(arguments)
+    from vla_bt.app.processes import beside
+
+    with beside("dashboard", "dashboard", *(["--params-file", str(options.params_file)] if options.params_file else [])):
+        return main(arguments)
 
 
 def _lockstep(options: argparse.Namespace) -> int:

@@ -68,8 +68,8 @@ class RosLink:
         self._mode = node.create_publisher(String, "mode", qos.COMMAND)
         self._goal = node.create_publisher(String, "goal", qos.COMMAND)
         self._stop = node.create_publisher(Bool, "emergency_stop", qos.COMMAND)
-        node.create_subscription(String, "tree/snapshot", lambda message: hear("snapshot", message.data), qos.LATCHED)
-        node.create_subscription(String, "goal_status", lambda message: hear("goal", message.data), qos.LEDGER)
+        node.create_subscription(String, "tree/snapshot", self._on_snapshot, qos.LATCHED)
+        node.create_subscription(String, "goal_status", self._on_goal, qos.LEDGER)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
         self._reset = node.create_client(Trigger, "gate/estop_reset")
         self._record = node.create_client(SetBool, "tree/record")
@@ -92,6 +92,12 @@ class RosLink:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
+
+    def _on_snapshot(self, message: String) -> None:
+        self._hear("snapshot", message.data)
+
+    def _on_goal(self, message: String) -> None:
+        self._hear("goal", message.data)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         rows = [

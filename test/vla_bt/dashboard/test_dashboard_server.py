@@ -250,12 +250,13 @@ def test_only_the_driver_commands_but_everybody_stops() -> None:
         async with served() as world:
             driver, other = await world.page(), await world.page()
             for page in (driver, other):
-                for command in (
+                commands: tuple[dict[str, Any], ...] = (
                     {"type": "goal", "text": "go"},
                     {"type": "mode", "text": "vla"},
                     {"type": "reset"},
                     {"type": "record", "on": True},
-                ):
+                )
+                for command in commands:
                     await page.send(**command)
                     assert not (await page.answer(command["type"]))["ok"]
             await driver.send(type="take", on=False)
@@ -395,7 +396,12 @@ def test_a_finished_run_takes_no_commands() -> None:
     async def work() -> None:
         async with served(live=False) as world:
             page = await world.page()
-            for command in ({"type": "estop"}, {"type": "take", "on": True}, {"type": "goal", "text": "go"}):
+            commands: tuple[dict[str, Any], ...] = (
+                {"type": "estop"},
+                {"type": "take", "on": True},
+                {"type": "goal", "text": "go"},
+            )
+            for command in commands:
                 await page.send(**command)
                 assert "finished run" in (await page.answer(command["type"]))["words"]
 

@@ -159,7 +159,7 @@ def test_an_unasked_velocity_is_plain_numbers(driving: Any, ros_context: Any) ->
     node = rclpy.create_node("plain", context=ros_context)
     try:
         stream = SnapshotStream(node, timed, timed.resources)
-        request = Request(Twist(*np.float32([0.1, 0.2, 0.3]).tolist()), Source.POLICY, tick=3)
+        request = Request(Twist(*np.array([0.1, 0.2, 0.3], np.float32).tolist()), Source.POLICY, tick=3)
         assert json.loads(to_json(stream.describe(request, "why", robot.now())))["velocity"] == [0.1, 0.2, 0.3]
     finally:
         node.destroy_node()

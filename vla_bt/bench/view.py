@@ -1,0 +1,335 @@
+"""What looking costs: the tree's process with no, one and five viewers; a browser over minutes; a killed tab to zero velocity.
+
+Promises: real processes, a real browser, sockets of this machine. The tree of the first two parts is the real one grown to a
+size, with a robot in memory (:mod:`vla_bt.bench.view_tree`): what differs between the phases is the viewers. The last part drives
+the simulated robot through gate and tree from a page and kills the page's process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from vla_bt.app.processes import ProcessGroup
+from vla_bt.bench.browser import Browser, BrowserError, Tab, browser
+from vla_bt.bench.figures import Spread, spread
+from vla_bt.bench.tick import BenchError
+
+VIEWERS = (0, 1, 5)
+SETTLE_S = 3.0
+SAMPLE_PERIOD_S = 10.0
+START_S = 60.0
+MOVING_S = 10.0
+STOP_S = 5.0
+DRIVING_KEYS = (("KeyW", "W"), ("KeyS", "S"))
+
+COUNTER = """
+window.updates = 0;
+new MutationObserver(() => window.updates++).observe(document.getElementById('tick'), {childList: true});
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The tree's process with so many viewers.
+
+    Attributes
+    ----------
+    viewers : int
+        Open pages (their sockets; a browser's drawing is its own affair).
+    cpu, wall : Spread
+        Processor time and wall time of a tick, stream included [s].
+    bytes_per_s : float
+        What the server sent to all of them [B/s].
+    updates_per_s : float
+        Snapshots each of them got [1/s].
+    """
+
+    viewers: int
+    cpu: dict[str, float]
+    wall: dict[str, float]
+    bytes_per_s: float
+    updates_per_s: float
+
+
+@dataclass(frozen=True)
+class Browsed:
+    """A browser that looked for minutes.
+
+    Attributes
+    ----------
+    seconds : float
+        How long [s].
+    updates_per_s : float
+        Snapshots that were drawn [1/s].
+    slowest_updates_per_s : float
+        The same in the slowest sample [1/s].
+    samples : list of dict
+        ``at_s``, ``heap_mb``, ``nodes`` after a garbage collection, and ``updates_per_s`` since the one before.
+    """
+
+    seconds: float
+    updates_per_s: float
+    slowest_updates_per_s: float
+    samples: list[dict[str, float]]
+
+    @property
+    def growth_mb(self) -> float:
+        """Heap of the last third of the samples over that of the second, by their least values [MB]."""
+        heaps = [sample["heap_mb"] for sample in self.samples]
+        third = max(1, len(heaps) // 3)
+        return min(heaps[-third:]) - min(heaps[third : 2 * third] or heaps)
+
+
+class _Tree:
+    """The process of :mod:`vla_bt.bench.view_tree`."""
+
+    def __init__(self, environment: dict[str, str], nodes: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "vla_bt.bench.view_tree", "--nodes", str(nodes)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    async def mark(self) -> dict[str, dict[str, float]]:
+        """Return the spread of the ticks since the last mark."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+            line = await asyncio.get_running_loop().run_in_executor(None, self._process.stdout.readline)
+        except OSError:
+            line = ""
+        if not line:
+            raise BenchError("the tree's process has ended")
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5.0)
+        self._process.kill()
+        self._process.wait()
+
+
+class _Viewer:
+    """A page without a browser: takes everything and answers beats."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.bytes = self.snapshots = 0
+        self._task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for received in self._socket:
+            self.bytes += len(received.data)
+            if received.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            if received.data.startswith('{"type":"snapshot"'):
+                self.snapshots += 1
+            elif received.data.startswith('{"type":"beat"'):
+                await self._socket.send_json({"type": "alive", "beat": json.loads(received.data)["n"]})
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await self._socket.close()
+
+
+async def _served(group: ProcessGroup) -> str:
+    """Start a dashboard in the group; returns its address."""
+    group.start("dashboard", ["dashboard", "--port", "0", "--runs", str(group.logs)])
+    for _ in range(int(START_S / 0.1)):
+        await asyncio.sleep(0.1)
+        found = re.search(r"dashboard: (http://\S+/)", (group.logs / "dashboard.log").read_text())
+        if found:
+            return found[1]
+        if "dashboard" in group.dead():
+            raise BenchError(f"the dashboard did not start: {group.last_words('dashboard')}")
+    raise BenchError(f"the dashboard did not start within {START_S:g} s (log: {group.logs / 'dashboard.log'})")
+
+
+@contextlib.asynccontextmanager
+async def _grown(group: ProcessGroup, nodes: int) -> AsyncIterator[_Tree]:
+    tree = _Tree(group.environment, nodes)
+    try:
+        yield tree
+    finally:
+        tree.close()
+
+
+async def measure_viewers(group: ProcessGroup, nodes: int, seconds: float, say: Say) -> list[Watched]:
+    """Measure the tree's process with no, one and five viewers.
+
+    Raises
+    ------
+    BenchError
+        When a viewer gets nothing.
+    """
+    found = []
+    async with _grown(group, nodes) as tree, aiohttp.ClientSession() as session:
+        await asyncio.sleep(SETTLE_S)
+        address = ""
+        viewers: list[_Viewer] = []
+        for count in VIEWERS:
+            if count and not address:
+                address = await _served(group)
+            while len(viewers) < count:
+                socket = await session.ws_connect(f"{address}feed", origin=address.rstrip("/"), max_msg_size=0)
+                viewers.append(_Viewer(socket))
+            say(f"{count} viewers: {seconds:g} s ...")
+            await asyncio.sleep(SETTLE_S)
+            before = [(viewer.bytes, viewer.snapshots) for viewer in viewers]
+            await tree.mark()
+            began_s = time.monotonic()
+            await asyncio.sleep(seconds)
+            ticks, took_s = await tree.mark(), time.monotonic() - began_s
+            sent = sum(viewer.bytes for viewer in viewers) - sum(size for size, _ in before)
+            updates = [viewer.snapshots - then for viewer, (_, then) in zip(viewers, before, strict=True)]
+            if count and not min(updates):
+                raise BenchError("a viewer got no snapshot")
+            rate = min(updates) / took_s if updates else 0.0
+            found.append(Watched(count, ticks["cpu"], ticks["wall"], sent / took_s, rate))
+        for viewer in viewers:
+            await viewer.close()
+    group.end("dashboard")
+    return found
+
+
+async def measure_browser(group: ProcessGroup, nodes: int, seconds: float, say: Say) -> Browsed:
+    """Let a browser look at a tree of ``nodes`` nodes, and watch its memory.
+
+    Raises
+    ------
+    BenchError
+        When the page shows another tree.
+    """
+    async with _grown(group, nodes), browser() as chromium:
+        tab = await chromium.open(await _served(group))
+        await tab.until("document.querySelectorAll('#tree li').length > 0")
+        shown = await tab.value("document.querySelectorAll('#tree li').length")
+        if shown != nodes:
+            raise BenchError(f"the page shows {shown} nodes, not {nodes}")
+        await tab.value(COUNTER)
+        await asyncio.sleep(SETTLE_S)
+        began_s = before_s = time.monotonic()
+        first = before = await tab.value("window.updates")
+        samples: list[dict[str, float]] = []
+        while time.monotonic() - began_s < seconds:
+            await asyncio.sleep(min(SAMPLE_PERIOD_S, seconds))
+            now_s, count = time.monotonic(), await tab.value("window.updates")
+            rate = (count - before) / (now_s - before_s)
+            before, before_s = count, now_s
+            samples.append({"at_s": now_s - began_s, "updates_per_s": rate, **await tab.memory()})
+            say(f"browser: {now_s - began_s:.0f} of {seconds:.0f} s, {rate:.1f} updates/s, {samples[-1]['heap_mb']:.1f} MB")
+        took_s = before_s - began_s
+    group.end("dashboard")
+    return Browsed(took_s, (before - first) / took_s, min(sample["updates_per_s"] for sample in samples), samples)
+
+
+async def measure_kills(group: ProcessGroup, times: int, say: Say) -> Spread:
+    """Drive the simulated robot from a page, kill the page's process, and time the first zero on ``cmd_vel``.
+
+    Raises
+    ------
+    BenchError
+        When the robot did not move, or did not stop.
+    """
+    import rclpy
+
+    from vla_bt.ros.demo_operator import DemoOperator
+
+    group.start("gate")
+    group.start("sim", ["--ros-args", "-p", "camera_width:=320", "-p", "camera_height:=180", "-p", "camera_rate_hz:=8.0"])
+    group.start("bridge")
+    group.start("tree", ["--ros-args", "-p", "policy:=expert", "-p", f"runs_directory:={group.logs}"])
+    address = await _served(group)
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    operator = DemoOperator(rclpy.create_node("stopwatch", context=context))
+    took: list[float] = []
+    try:
+        await _until(lambda: operator.has_gate() and operator.has_tree(), START_S, "gate and tree are not there", group)
+        async with browser() as chromium:
+            for number in range(times):
+                took.append(await _kill_once(chromium, address, operator, DRIVING_KEYS[number % 2], group))
+                say(f"killed {number + 1} of {times}: {1e3 * took[-1]:.0f} ms")
+    finally:
+        operator.close()
+        operator.node.destroy_node()
+        context.try_shutdown()
+    return spread(took)
+
+
+async def _kill_once(chromium: Browser, address: str, operator: Any, key: tuple[str, str], group: ProcessGroup) -> float:
+    tab: Tab = await chromium.open(address)
+    await tab.until("document.querySelectorAll('#tree li').length > 0")
+    await tab.value("document.getElementById('take').click()")
+    await tab.until("document.getElementById('take').textContent === 'Give back'")
+    await tab.key("ShiftLeft", "Shift", True, shift=True)
+    await tab.key(*key, True, shift=True)
+    await _until(lambda: operator.zero_since_s() is None, MOVING_S, "the robot does not move", group)
+    await asyncio.sleep(0.5)
+    if operator.zero_since_s() is not None:
+        raise BenchError("the robot stopped before the page was killed")
+    killed_s = time.monotonic()
+    await tab.kill()
+    await _until(lambda: operator.zero_since_s() is not None, STOP_S, "the robot goes on after the page was killed", group)
+    stopped_s = float(operator.zero_since_s() or time.monotonic())
+    await asyncio.sleep(0.3)
+    if operator.zero_since_s() != stopped_s:
+        raise BenchError("the robot moved again after the page was killed")
+    await tab.close()
+    return stopped_s - killed_s
+
+
+async def _until(found: Callable[[], bool], seconds: float, otherwise: str, group: ProcessGroup) -> None:
+    end_s = time.monotonic() + seconds
+    while not found():
+        if dead := group.dead():
+            raise BenchError(f"{otherwise}: {dead} (logs: {group.logs})")
+        if time.monotonic() > end_s:
+            raise BenchError(f"{otherwise} after {seconds:g} s (logs: {group.logs})")
+        await asyncio.sleep(0.01)
+
+
+async def measure_view(
+    nodes: int, viewer_s: float, browser_s: float, kills: int, logs: Path, domain: int, say: Say
+) -> tuple[list[Watched], Browsed, Spread]:
+    """Measure everything, one after the other.
+
+    Raises
+    ------
+    BenchError
+        When something could not be measured.
+    """
+    directory = Path("/dev/shm") / f"vla_bt-view-{os.getpid()}"
+    group = ProcessGroup(directory, logs, domain)
+    try:
+        viewers = await measure_viewers(group, nodes, viewer_s, say)
+        browsed = await measure_browser(group, nodes, browser_s, say)
+        killed = await measure_kills(group, kills, say)
+    except BrowserError as problem:
+        raise BenchError(str(problem)) from None
+    finally:
+        group.close()
+    return viewers, browsed, killed

@@ -1,0 +1,169 @@
+"""``vla-bt bench view``: what looking at the robot costs it, what it costs the browser, and how fast a killed tab stops.
+
+Promises: exit code 0 only if every aim was met; all figures depend on the machine: they stand under ``timing`` with how busy
+it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_bt.settings import SettingsError
+
+if TYPE_CHECKING:
+    from vla_bt.bench.figures import Spread
+    from vla_bt.bench.view import Browsed, Watched
+
+NODES = 100
+UPDATES_AIM = 10.0
+GROWTH_AIM_MB = 1.0
+STOP_AIM_S = 0.3
+SNAPSHOT_AIM_S = 0.002
+
+EXAMPLES = """examples:
+  vla-bt bench view                             about seven minutes
+  vla-bt bench view --minutes 0.5 --kills 5     a quick look
+  vla-bt bench view --json > view.json
+
+needs a Chromium on this machine; measure on an idle one: the browser draws without a graphics card
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the benchmark."""
+    parser = subparsers.add_parser(
+        "view",
+        help="cost of viewers to the tree's process, a browser over minutes, a killed tab to zero",
+        description="The tree's process, grown to 100 nodes, with no, one and five viewers; a browser that looks at it for "
+        "minutes; the time from a killed tab that was driving to zero velocity. Exit code 0 only if every aim was met.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long the browser looks (default 5)")
+    parser.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="for each number of viewers (default 20)")
+    parser.add_argument("--kills", type=_kills, default=20, metavar="N", help="tabs to kill (default 20)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.set_defaults(run=run)
+
+
+def _minutes(text: str) -> float:
+    return _number(text, 0.2, 600.0, "minutes")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 2.0, 600.0, "seconds")
+
+
+def _kills(text: str) -> int:
+    return int(_number(text, 1, 1000, "tabs"))
+
+
+def _number(text: str, low: float, high: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = low - 1.0
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of {what} from {low:g} to {high:g}")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the benchmark; returns the exit code."""
+    import asyncio
+
+    from vla_bt.ros.environment import isolate, prepare
+
+    domain = isolate()
+    prepare()
+    from vla_bt.bench.figures import LoadMeter
+    from vla_bt.bench.tick import BenchError
+    from vla_bt.bench.view import measure_view
+
+    def say(words: str) -> None:
+        if sys.stderr.isatty():
+            print(words, file=sys.stderr, flush=True)
+
+    logs = Path(tempfile.mkdtemp(prefix="vla_bt-view-"))
+    load = LoadMeter()
+    try:
+        viewers, browsed, killed = asyncio.run(
+            measure_view(NODES, options.seconds, 60.0 * options.minutes, options.kills, logs, domain, say)
+        )
+    except BenchError as problem:
+        raise SettingsError(str(problem)) from None
+    busy = load.stop()
+    aims = {
+        "updates": browsed.updates_per_s >= UPDATES_AIM,
+        "memory": browsed.growth_mb <= GROWTH_AIM_MB,
+        "cost": 1e-3 * (viewers[1].cpu["p99_ms"] - viewers[0].cpu["p99_ms"]) <= SNAPSHOT_AIM_S,
+        "stop": killed.p99 <= STOP_AIM_S,
+    }
+    if options.json:
+        print(json.dumps(_report(viewers, browsed, killed, busy, aims), indent=2))
+    else:
+        print(_table(viewers, browsed, killed, busy, aims))
+    return 0 if all(aims.values()) else 1
+
+
+def _report(
+    viewers: list[Watched], browsed: Browsed, killed: Spread, busy: dict[str, Any], aims: dict[str, bool]
+) -> dict[str, Any]:
+    return {
+        "result": {"nodes": NODES, "aims": aims},
+        "timing": {
+            "machine": busy,
+            "viewers": [
+                {
+                    "viewers": row.viewers,
+                    "tick_cpu": row.cpu,
+                    "tick_wall": row.wall,
+                    "added_cpu_p99_ms": round(row.cpu["p99_ms"] - viewers[0].cpu["p99_ms"], 4),
+                    "bytes_per_s": round(row.bytes_per_s),
+                    "updates_per_s": round(row.updates_per_s, 2),
+                }
+                for row in viewers
+            ],
+            "browser": {
+                "seconds": round(browsed.seconds, 1),
+                "updates_per_s": round(browsed.updates_per_s, 2),
+                "slowest_updates_per_s": round(browsed.slowest_updates_per_s, 2),
+                "growth_mb": round(browsed.growth_mb, 3),
+                "samples": [{name: round(value, 2) for name, value in sample.items()} for sample in browsed.samples],
+            },
+            "tab_killed_to_zero": killed.in_ms(),
+        },
+    }
+
+
+def _table(viewers: list[Watched], browsed: Browsed, killed: Spread, busy: dict[str, Any], aims: dict[str, bool]) -> str:
+    from vla_bt.bench.figures import load_words
+
+    def mark(name: str) -> str:
+        return "ok" if aims[name] else "MISSED"
+
+    rows = [f"tree of {NODES} nodes, {load_words(busy)}", "", "viewers  tick cpu p50  p99      added p99   sent          updates"]
+    for row in viewers:
+        added = row.cpu["p99_ms"] - viewers[0].cpu["p99_ms"]
+        rows.append(
+            f"{row.viewers:7d}  {row.cpu['p50_ms']:9.3f} ms  {row.cpu['p99_ms']:6.3f} ms  {added:+6.3f} ms  "
+            f"{row.bytes_per_s / 1e3:7.1f} kB/s  {row.updates_per_s:5.1f} /s"
+        )
+    first, last = browsed.samples[0], browsed.samples[-1]
+    rows += [
+        f"aim: at most {1e3 * SNAPSHOT_AIM_S:g} ms for one viewer: {mark('cost')}",
+        "",
+        f"browser, {browsed.seconds:.0f} s: {browsed.updates_per_s:.1f} updates/s (slowest sample "
+        f"{browsed.slowest_updates_per_s:.1f}); aim {UPDATES_AIM:g}: {mark('updates')}",
+        f"heap after collection {first['heap_mb']:.1f} -> {last['heap_mb']:.1f} MB, growth over the later two thirds "
+        f"{browsed.growth_mb:+.2f} MB; aim {GROWTH_AIM_MB:g}: {mark('memory')}",
+        f"elements {first['nodes']:.0f} -> {last['nodes']:.0f}, listeners {first['listeners']:.0f} -> {last['listeners']:.0f}",
+        "",
+        f"tab killed -> zero: {killed}; aim p99 {1e3 * STOP_AIM_S:g} ms: {mark('stop')}",
+    ]
+    return "\n".join(rows)
