@@ -9,20 +9,29 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
-import json
 import os
 import select
 import shutil
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla_bt.cli.options import namespace
+from vla_bt.cli.teleop_link import TeleopLink
+from vla_bt.control.collecting import LEGEND as COLLECT_LEGEND
+from vla_bt.control.collecting import CollectingConsole, Guides
 from vla_bt.control.teleop_console import LEGEND, Action, Kind, TeleopConsole, split_keys
 from vla_bt.control.teleop_keys import TeleopKeys
-from vla_bt.words import ZERO, Twist
+from vla_bt.words import Twist
+
+if TYPE_CHECKING:
+    from vla_bt.episodes.plan import Cell, Plan
 
 PERIOD_S = 0.05
 LISTENER_WAIT_S = 5.0
@@ -35,6 +44,7 @@ EXAMPLES = """examples:
   vla-bt teleop --linear 0.2               start slower
   printf 'wwwr' | vla-bt teleop            forward for three pulses, then turn left for one
   printf '2ggo to the cup\\n' | vla-bt teleop   mode vla, then a goal
+  vla-bt teleop --collect runs             demonstrations of a collection plan: n, m, k, p
 """
 
 
@@ -52,6 +62,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--linear", type=_speed, default=0.3, metavar="M/S", help="speed at the start (default %(default)s)")
     parser.add_argument("--angular", type=_speed, default=0.6, metavar="RAD/S", help="turning speed (default %(default)s)")
     parser.add_argument("--namespace", type=namespace, default="", help="the robot's namespace, when there is more than one")
+    parser.add_argument(
+        "--collect",
+        nargs="?",
+        type=Path,
+        const=Path("runs"),
+        metavar="DIR",
+        help="lead through demonstrations of a plan; DIR is where the tree records (default runs), guides go to DIR/guides. "
+        + " ".join(COLLECT_LEGEND.split()),
+    )
+    parser.add_argument("--plan", default="document", help="with --collect: whose progress p shows (default %(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -66,6 +86,11 @@ def run(options: argparse.Namespace) -> int:
     """Run until Esc, Ctrl-C or the end of the pipe; returns the exit code."""
     from vla_bt.ros.environment import prepare
 
+    plan = None
+    if options.collect is not None:
+        from vla_bt.episodes.plan import load_plan
+
+        plan = load_plan(options.plan)
     prepare()
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -73,11 +98,13 @@ def run(options: argparse.Namespace) -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     from vla_bt.ros.process import Ending
 
-    link = _Link(rclpy.create_node("teleop", namespace=options.namespace), Ending())
-    console = TeleopConsole(TeleopKeys(options.linear, options.angular))
+    link = TeleopLink(rclpy.create_node("teleop", namespace=options.namespace), Ending())
+    keys = TeleopKeys(options.linear, options.angular)
+    console = TeleopConsole(keys) if plan is None else CollectingConsole(keys, Guides(options.collect / "guides"))
+    count = partial(_progress, options.collect, plan) if plan is not None else None
     try:
         with _raw_terminal() as interactive:
-            return _Session(link, console, interactive).run()
+            return _Session(link, console, interactive, count).run()
     except KeyboardInterrupt:
         return 0
     finally:
@@ -103,114 +130,35 @@ def _raw_terminal() -> Iterator[bool]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-class _Link:
-    """The topics and the service this program talks to."""
+def _progress(folder: Path, plan: Plan, cell: Cell | None) -> str:
+    """Return how far a plan is, in a line."""
+    from vla_bt.episodes.dataset import headers
+    from vla_bt.episodes.plan import count_progress
+    from vla_bt.episodes.schema import EpisodeError
 
-    def __init__(self, node: Any, ending: Any) -> None:
-        from geometry_msgs.msg import Twist as TwistMessage
-        from std_msgs.msg import Bool, String
-        from std_srvs.srv import SetBool, Trigger
+    try:
+        progress = count_progress((path.name, attributes) for path, attributes in headers(folder))
+    except EpisodeError as error:
+        return str(error)
+    own = f"; of this kind {progress.there.get(cell, 0)} of {plan.targets.get(cell, 0)}" if cell is not None else ""
+    return f"{progress.done(plan)} of {plan.total} demonstrations there{own}"
 
-        from vla_bt.ros import qos
 
-        self.node = node
-        self._ending = ending
-        self._twist, self._bool, self._string, self._trigger = TwistMessage, Bool, String, Trigger
-        self._velocity = node.create_publisher(TwistMessage, "teleop/cmd_vel", qos.COMMAND)
-        self._stop = node.create_publisher(Bool, "emergency_stop", qos.COMMAND)
-        self._texts = {Kind.GOAL: node.create_publisher(String, "goal", qos.COMMAND)}
-        self._texts[Kind.MODE] = node.create_publisher(String, "mode", qos.COMMAND)
-        self._reset = node.create_client(Trigger, "gate/estop_reset")
-        self._record_request = SetBool.Request
-        self._record = node.create_client(SetBool, "tree/record")
-        self._answers: list[tuple[str, Any]] = []
-        node.create_subscription(String, "mode_status", self._on_mode, qos.LATCHED)
-        node.create_subscription(String, "record_status", self._on_recorder, qos.LATCHED)
-        self.mode = ""
-        self.recorder = ""
-
-    @property
-    def topic(self) -> str:
-        """Full name of the velocities' topic."""
-        return str(self._velocity.topic_name)
-
-    @property
-    def awaits_answer(self) -> bool:
-        """A service has yet to answer."""
-        return bool(self._answers)
-
-    @property
-    def heard(self) -> bool:
-        """Somebody listens to the velocities."""
-        return bool(self._velocity.get_subscription_count() > 0)
-
-    def spin(self) -> None:
-        """Take what has arrived."""
-        import rclpy
-
-        rclpy.spin_once(self.node, timeout_sec=0.0)
-        self._ending.raise_if_told()
-
-    def drive(self, twist: Twist) -> None:
-        """Publish a velocity."""
-        message = self._twist()
-        message.linear.x, message.linear.y, message.angular.z = (
-            float(twist.linear_x),
-            float(twist.linear_y),
-            float(twist.angular_z),
-        )
-        self._velocity.publish(message)
-
-    def emergency_stop(self, active: bool) -> None:
-        """Publish the state of the emergency stop."""
-        self._stop.publish(self._bool(data=active))
-
-    def say(self, kind: Kind, text: str) -> None:
-        """Publish a goal or a mode."""
-        self._texts[kind].publish(self._string(data=text))
-
-    def reset(self) -> bool:
-        """Ask the gate for a reset; False when there is none."""
-        if not self._reset.service_is_ready():
-            return False
-        self._answers.append(("gate", self._reset.call_async(self._trigger.Request())))
-        return True
-
-    def record(self, wanted: bool) -> bool:
-        """Ask the tree to record or to end it; False when there is none."""
-        if not self._record.service_is_ready():
-            return False
-        self._answers.append(("tree", self._record.call_async(self._record_request(data=wanted))))
-        return True
-
-    def answer(self) -> str:
-        """Return each service's answer once, in the order they were asked."""
-        if not self._answers or not self._answers[0][1].done():
-            return ""
-        who, answer = self._answers.pop(0)
-        return f"{who}: {answer.result().message}"
-
-    def rest(self) -> None:
-        """Leave with zero, and give it time to go out."""
-        for _ in range(3):
-            self.drive(ZERO)
-            time.sleep(0.02)
-
-    def _on_mode(self, message: Any) -> None:
-        self.mode = message.data
-
-    def _on_recorder(self, message: Any) -> None:
-        try:
-            self.recorder = str(json.loads(message.data)["words"])[:100]
-        except (ValueError, KeyError, TypeError):
-            self.recorder = ""
+def in_thread(work: Callable[[], str]) -> Future[str]:
+    """Do something that takes a while beside the driving, in a thread that nobody waits for at the end."""
+    done: Future[str] = Future()
+    threading.Thread(target=lambda: done.set_result(work()), daemon=True).start()
+    return done
 
 
 class _Session:
     """One person's session, from a terminal or a pipe."""
 
-    def __init__(self, link: _Link, console: TeleopConsole, interactive: bool) -> None:
-        self._link, self._console, self._interactive = link, console, interactive
+    def __init__(
+        self, link: TeleopLink, console: TeleopConsole, interactive: bool, count: Callable[[Cell | None], str] | None = None
+    ) -> None:
+        self._link, self._console, self._interactive, self._count = link, console, interactive, count
+        self._counting: Future[str] | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop_due_s: float | None = None
         self._reset_due_s: float | None = None
@@ -222,7 +170,7 @@ class _Session:
         return self._at_terminal() if self._interactive else self._from_pipe()
 
     def _at_terminal(self) -> int:
-        print(LEGEND.format(pulse=self._console.keys.pulse_s))
+        print(LEGEND.format(pulse=self._console.keys.pulse_s) + (COLLECT_LEGEND if self._collecting is not None else ""))
         due_s = time.monotonic()
         while True:
             ready, _, _ = select.select([sys.stdin], [], [], max(0.0, due_s - time.monotonic()))
@@ -261,7 +209,13 @@ class _Session:
 
     @property
     def _busy(self) -> bool:
-        return self._console.keys.driving or self._reset_due_s is not None or self._link.awaits_answer
+        playing = self._collecting is not None and self._collecting.playing
+        waiting = self._reset_due_s is not None or self._link.awaits_answer or self._counting is not None
+        return self._console.keys.driving or playing or waiting
+
+    @property
+    def _collecting(self) -> CollectingConsole | None:
+        return self._console if isinstance(self._console, CollectingConsole) else None
 
     def _wait_for_listener(self) -> bool:
         until_s = time.monotonic() + LISTENER_WAIT_S
@@ -277,6 +231,8 @@ class _Session:
         if action is None:
             return True
         if action.kind is Kind.QUIT:
+            if self._collecting is not None and self._collecting.demonstrating:
+                self._link.record(False)  # else the tree would go on recording
             return False
         self._act(action)
         return True
@@ -293,12 +249,22 @@ class _Session:
         elif action.kind is Kind.RECORD:
             if not self._link.record(action.text == "on"):
                 self._say("no tree answers: nothing is recorded")
+            elif action.text not in ("on", "off"):
+                self._say(action.text)
+        elif action.kind is Kind.DEMONSTRATE and self._collecting is not None and self._collecting.cell is not None:
+            if not self._link.label(self._collecting.cell, self._collecting.key_pattern):
+                self._say("no tree answers: nothing is recorded")
+        elif action.kind is Kind.PROGRESS and self._collecting is not None and self._count is not None:
+            if self._counting is None:
+                self._counting = in_thread(partial(self._count, self._collecting.cell))
         else:
             self._link.say(action.kind, action.text)
             self._say(f"{action.kind.value}: {action.text}")
 
     def _tick(self, now_s: float) -> None:
         """Send what is due and take what has arrived."""
+        if self._collecting is not None:
+            self._collect(self._collecting, now_s)
         twist = self._console.keys.twist(now_s)
         if twist is not None:
             self._link.drive(twist)
@@ -312,6 +278,20 @@ class _Session:
                 self._say("no gate answers: nothing was reset")
         self._link.spin()
         self._say(self._link.answer())
+
+    def _collect(self, console: CollectingConsole, now_s: float) -> None:
+        """Press a guide's keys; begin to record once the tree has taken the label; say what was counted."""
+        console.advance(now_s)
+        refusal = self._link.labelled()
+        if refusal == "" and console.cell is not None:
+            self._link.record(True)
+            console.begun(now_s)
+            self._say(f"{' '.join(console.cell)}; {console.guide_in_words}")
+        else:
+            self._say(refusal or "")
+        if self._counting is not None and self._counting.done():
+            self._say(self._counting.result())
+            self._counting = None
 
     def _say(self, words: str) -> None:
         if not words:

@@ -1,7 +1,7 @@
 """What a person at the keyboard means: driving keys, modes, goals, recording, emergency stop.
 
 Promises: pure (keys and times in, actions out); while a line is typed or a question is open no key drives; an emergency stop is
-released only after a 'y'. Keys n, m and p are free for collecting data.
+released only after a 'y'. Keys n, m, k and p are left to :mod:`vla_bt.control.collecting`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vla_bt.control.teleop_keys import TeleopKeys
 from vla_bt.words import Mode
 
 ESCAPE = "\x1b"
-_QUIT = (ESCAPE, "\x03", "\x04")  # Esc, Ctrl-C, Ctrl-D
+QUIT_KEYS = (ESCAPE, "\x03", "\x04")  # Esc, Ctrl-C, Ctrl-D
 _ENTER = ("\r", "\n")
 _BACKSPACE = ("\x7f", "\b")
 
@@ -38,6 +38,8 @@ class Kind(Enum):
     GOAL = "goal"
     MODE = "mode"
     RECORD = "record"
+    DEMONSTRATE = "demonstration"
+    PROGRESS = "progress"
     EMERGENCY_STOP = "emergency stop"
     RESET = "reset"
     QUIT = "quit"
@@ -79,7 +81,7 @@ class TeleopConsole:
         if self._asks_reset:
             self._asks_reset = False
             return Action(Kind.RESET) if key.lower() == "y" else None
-        if key in _QUIT:
+        if key in QUIT_KEYS:
             return Action(Kind.QUIT)
         if self.keys.press(key, now_s):
             return Action(Kind.GOAL, "stop") if key == STOP else None  # a zero pulse alone only interrupts a goal
@@ -101,7 +103,7 @@ class TeleopConsole:
         if key in _ENTER:
             self._line = None
             return Action(Kind.GOAL, line.strip()) if line.strip() else None
-        if key in _QUIT:  # leaves the line, not the program
+        if key in QUIT_KEYS:  # leaves the line, not the program
             self._line = None
         elif key in _BACKSPACE:
             self._line = line[:-1]

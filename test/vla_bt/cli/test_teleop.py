@@ -7,6 +7,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 
 from geometry_msgs.msg import Twist as TwistMessage  # noqa: E402
+from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
@@ -48,6 +50,7 @@ class Robot:
         self.node.create_subscription(Bool, "emergency_stop", self.on_stop, 10)
         self.node.create_service(Trigger, "gate/estop_reset", self.on_reset)
         self.node.create_service(SetBool, "tree/record", self.on_record)
+        self.node.create_service(SetParametersAtomically, "tree/set_parameters_atomically", self.on_label)
 
     def on_velocity(self, message: TwistMessage) -> None:
         self.velocities.append(Twist(message.linear.x, message.linear.y, message.angular.z))
@@ -64,6 +67,13 @@ class Robot:
     def on_record(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self.words.append(("record", request.data))
         response.success, response.message = True, "as told"
+        return response
+
+    def on_label(
+        self, request: SetParametersAtomically.Request, response: SetParametersAtomically.Response
+    ) -> SetParametersAtomically.Response:
+        self.words.append(("label", {each.name: each.value.string_value for each in request.parameters}))
+        response.result.successful = True
         return response
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -124,6 +134,31 @@ def test_keys_from_a_pipe_are_played_one_after_the_other(robot: Robot) -> None:
         "gate: reset",
     ]
     assert output.splitlines() == said
+
+
+def test_a_demonstration_is_labelled_then_recorded_and_becomes_a_guide(robot: Robot, tmp_path: Path) -> None:
+    command = [*TELEOP, "--collect", str(tmp_path)]
+    teleop = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert teleop.stdin is not None
+    teleop.stdin.write("n2121wqm" + "p" + "n2221k")  # a core demonstration, progress, and its guide in a variant
+    teleop.stdin.close()
+    teleop.stdin = None
+    robot.until(lambda: teleop.poll() is not None)
+    output, errors = teleop.communicate()
+    assert teleop.returncode == 0, errors
+    label = {"record_scenario": "1box_vert_right", "record_distance": "medium", "record_position": "left"}
+    assert robot.words == [
+        ("label", {**label, "record_pattern": "core", "record_key_pattern": ""}),
+        ("record", True),
+        ("record", False),
+        ("label", {**label, "record_pattern": "variant", "record_key_pattern": "w q"}),
+        ("record", True),
+    ]
+    order = [twist for i, twist in enumerate(robot.velocities) if i == 0 or twist != robot.velocities[i - 1]]
+    forward, left = Twist(0.3, 0.0, 0.0), pytest.approx((0.2121, 0.2121, 0.0), abs=1e-3)
+    assert [twist for twist in order if twist != ZERO] == [forward, left, forward, left]
+    assert "0 of 72 demonstrations there; of this kind 0 of 1" in output
+    assert "guide of 2 keys, k plays it: w q" in output
 
 
 @pytest.mark.parametrize("last_key", [b"\x1b", b"\x03"])
