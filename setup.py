@@ -36,6 +36,7 @@ setup(
         ("share/vla_bt", ["package.xml"]),
         ("share/vla_bt/launch", glob("launch/*.launch.py")),
         ("share/vla_bt/config", glob("config/*.yaml") + glob("config/*.xml")),
+        ("share/vla_bt/config/plans", glob("config/plans/*.yaml")),
         ("share/vla_bt/config/policies", glob("config/policies/*.yaml")),
         ("share/vla_bt/config/scenarios", glob("config/scenarios/*.yaml")),
         ("share/vla_bt/config/train", glob("config/train/*.yaml")),
