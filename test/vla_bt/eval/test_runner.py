@@ -110,4 +110,58 @@ def test_the_verb_exits_by_the_required_share_and_repeats_a_failure(tmp_path: Pa
     assert main(["eval", str(path), "--seeds", "3"]) == 2
     assert capsys.readouterr().err == "vla-bt eval: --seeds: seeds are '3'; expected first:end such as 0:20\n"
     assert main(["eval"]) == 2
-    assert "known: document" in capsys.readouterr().err
+    assert "known: blocked-path, " in capsys.readouterr().err
+    for wrong, words in (
+        (["--camera", "big"], "expected WIDTHxHEIGHT such as 1280x720"),
+        (["--where", "colour=red"], "expected NAME=VALUE with one of scene"),
+        (["--where", "scene=none"], "no run has scene=none"),
+        (["--policy", "nobody"], "nobody"),
+        (["--jobs", "0"], "expected 1 to 256"),
+        (["--job", "{}"], "not a job"),
+    ):
+        assert main(["eval", "document", *wrong]) == 2
+        line = capsys.readouterr().err
+        assert words in line
+        assert line.count("\n") == 1
+
+
+def test_what_was_interrupted_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ran = runner.run_job, []
+
+    def until_the_second(one: Job) -> dict[str, Any]:
+        ran.append(one)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return real(one)
+
+    monkeypatch.setattr(runner, "run_job", until_the_second)
+    line = ["eval", "meaningless", "--policy", "expert", "--where", "cell=the cup", "--out", str(tmp_path)]
+    assert main(line) == 130
+    assert f"1 new runs are kept; the same command with --out {tmp_path} goes on" in capsys.readouterr().err
+    assert main(line) == 0
+    assert len(ran) == 5  # the second was run again, the first was not
+    assert {path.name for path in tmp_path.iterdir()} == {"runs.jsonl", "report.json", "junit.xml", "report.html", "sheets"}
+    assert json.loads((tmp_path / "report.json").read_text())["result"][0]["all"]["ok"] == 4
+
+
+def test_other_weights_are_run_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(job("meaningless"), time_limit_s=1.0)
+    run_jobs([one], 1, tmp_path, nothing)
+    ran = []
+    run_jobs([one], 1, tmp_path, lambda done, total, outcome: ran.append(outcome))
+    assert not ran
+    monkeypatch.setattr(runner, "policy_hash", lambda name: "another")
+    run_jobs([one], 1, tmp_path, lambda done, total, outcome: ran.append(outcome))
+    assert len(ran) == 1
+
+
+def test_a_policy_s_hash_follows_its_files(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    one = runner.policy_hash(str(tmp_path))
+    assert runner.policy_hash(str(tmp_path)) == one
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert runner.policy_hash(str(tmp_path)) != one
+    assert runner.policy_hash("expert") != runner.policy_hash("untrained")
+    assert runner.policy_hash("untrained") == runner.policy_hash("small-cnn@full")

@@ -154,7 +154,7 @@ def test_a_job_with_a_strange_value_is_refused(name: str, value: Any) -> None:
 
 
 def test_an_unknown_scenario_lists_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"known: document, .*hard"):
+    with pytest.raises(SettingsError, match=r"known: blocked-path, .*hard"):
         load_scenario("easy")
 
 
