@@ -62,8 +62,9 @@ class RateCost:
         Who hands the frames over: ``tree`` or ``thread``.
     to : str
         Who writes: ``recorder``, or ``h5py`` for a plain loop in its place.
-    due, recorded, dropped : int
-        Frames that were due between the first and the last one, frames in the files, frames the queue had no room for.
+    due, handed, recorded, dropped : int
+        Frames that were due between the first and the last one, frames handed over (fewer when a tick came late), frames in the
+        files, frames the queue had no room for.
     tick_on, tick_off : Spread
         A tick while recording and while not, by the clock [s].
     cpu_on, cpu_off : Spread
@@ -80,6 +81,7 @@ class RateCost:
     by: str
     to: str
     due: int
+    handed: int
     recorded: int
     dropped: int
     tick_on: Spread
@@ -93,8 +95,13 @@ class RateCost:
 
     @property
     def lost(self) -> int:
-        """Frames that were due and are in no file."""
-        return max(0, self.due - self.recorded)
+        """Frames that were handed over and are in no file."""
+        return self.handed - self.recorded
+
+    @property
+    def late(self) -> int:
+        """Frames that were due and nobody handed over: the tick, or the camera, came late."""
+        return max(0, self.due - self.handed)
 
     @property
     def megabytes_a_second(self) -> float:
@@ -147,7 +154,18 @@ class _Camera(RingRobot):
         return self._reader.copy(sequence)
 
 
-class _PlainRecorder(EpisodeRecorder):
+class _Counted(EpisodeRecorder):
+    """Counts what is handed over."""
+
+    handed = 0
+
+    def offer(self, sample: FrameSample) -> bool:
+        """Count one."""
+        self.handed += 1
+        return super().offer(sample)
+
+
+class _PlainRecorder(_Counted):
     """A recorder whose thread does what one writes without much thought: h5py, frame by frame, nothing kept safe."""
 
     def _write_all(self) -> None:
@@ -204,7 +222,7 @@ class _Turns:
         self.watches = {on: Stopwatch() for on in (False, True)}
         self.busy_s = dict.fromkeys((False, True), 0.0)
         self.wall_s = dict.fromkeys((False, True), 0.0)
-        self.waiting = 0
+        self.waiting = self.driven = self.ticks = 0
 
     def turn(self, on: bool, seconds: float) -> None:
         """Tick for ``seconds``, with or without recording."""
@@ -222,8 +240,8 @@ class _Turns:
             self._policy.advance(self._robot.now())
             with self.watches[on] if settled else unwatched:
                 request = self._loop.tick()
-            if settled and (request.source is not Source.POLICY or request.twist.is_zero()):
-                raise BenchError(f"tick {request.tick} was not driven by the policy: {self._loop.words}")
+            self.driven += request.source is Source.POLICY and not request.twist.is_zero()
+            self.ticks += 1
             if on:
                 self.waiting = max(self.waiting, self._recorder.status().waiting)
             due_s = max(due_s + TICK_S, time.monotonic() - TICK_S)
@@ -295,7 +313,7 @@ def measure_rate(directory: Path, rate_hz: float, seconds: float, plain: bool = 
     runs = directory / "runs"
     runtime = Path(tempfile.mkdtemp(prefix="vla_bt-bench-", dir="/dev/shm"))
     settings = replace(bench_settings(), tick_period_s=TICK_S, frame_period_s=1.0 / rate_hz)
-    recorder = (_PlainRecorder if plain else EpisodeRecorder)(runs, settings.frame_period_s if by_tree else 1e-4, "bench")
+    recorder = (_PlainRecorder if plain else _Counted)(runs, settings.frame_period_s if by_tree else 1e-4, "bench")
     policy = MemoryPolicy()
     try:
         with (
@@ -311,6 +329,8 @@ def measure_rate(directory: Path, rate_hz: float, seconds: float, plain: bool = 
                 for on in (False, True):
                     turns.turn(on, lasts)
             busy = load.stop()
+        if turns.driven < 0.5 * turns.ticks:  # a held-up tick may stand; a tree that stands all the time is not what is measured
+            raise BenchError(f"the policy drove in {turns.driven} of {turns.ticks} ticks only: the machine is too busy")
         if not recorder.close(60.0):
             raise BenchError("the disk did not take the frames within a minute")
         status = recorder.status()
@@ -323,6 +343,7 @@ def measure_rate(directory: Path, rate_hz: float, seconds: float, plain: bool = 
             by="tree" if by_tree else "thread",
             to="h5py" if plain else "recorder",
             due=due,
+            handed=recorder.handed,
             recorded=recorded,
             dropped=status.dropped,
             tick_on=spread(watches[0].wall_s),

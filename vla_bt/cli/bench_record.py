@@ -109,9 +109,11 @@ def _report(options: argparse.Namespace, costs: list[RateCost], writing: list[Wr
                 "handed_over_by": cost.by,
                 "written_by": cost.to,
                 "frames_due": cost.due,
+                "frames_handed_over": cost.handed,
                 "frames_recorded": cost.recorded,
                 "frames_lost": cost.lost,
                 "frames_dropped": cost.dropped,
+                "frames_never_asked_for": cost.late,
                 "most_waiting": cost.waiting,
                 "mb_per_s": round(cost.megabytes_a_second, 2),
                 "tick_recording": cost.tick_on.in_ms(),
@@ -137,27 +139,51 @@ def _report(options: argparse.Namespace, costs: list[RateCost], writing: list[Wr
 def _table(costs: list[RateCost], writing: list[WriteCost]) -> str:
     from vla_bt.bench.figures import load_words
 
-    lines = [
-        "720p frames beside a tree that ticks at 20 Hz",
-        f"  {'rate':>5}  {'handed over':11}  {'written by':10}  {'lost':>9}  {'MB/s':>6}  {'tick p99, clock':>20}  "
-        f"{'tick p99, processor':>22}  {'process':>14}  waiting",
-    ]
+    heads = (
+        "rate",
+        "from",
+        "written by",
+        "lost",
+        "late",
+        "MB/s",
+        "clock",
+        "added",
+        "cpu",
+        "added",
+        "process",
+        "added",
+        "waiting",
+    )
+    rows = [heads]
     for cost in costs:
-        lines.append(
-            f"  {cost.rate_hz:2.0f} Hz  {'by the ' + cost.by:11}  {cost.to:10}  {cost.lost:3d} of {cost.due:<4d}"
-            f"{cost.megabytes_a_second:7.1f}  {1e3 * cost.tick_off.p99:7.2f} {_added_ms(cost, 'clock'):+6.2f} ms"
-            f"{'':5}{1e3 * cost.cpu_off.p99:7.2f} {_added_ms(cost, 'cpu'):+6.2f} ms{'':7}"
-            f"{100 * cost.busy_off:4.1f} {100 * (cost.busy_on - cost.busy_off):+5.1f} %   {cost.waiting:4d}"
+        rows.append(
+            (
+                f"{cost.rate_hz:.0f} Hz",
+                cost.by,
+                cost.to,
+                f"{cost.lost} of {cost.handed}",
+                f"{cost.late}",
+                f"{cost.megabytes_a_second:.1f}",
+                f"{1e3 * cost.tick_off.p99:.2f}",
+                f"{_added_ms(cost, 'clock'):+.2f} ms",
+                f"{1e3 * cost.cpu_off.p99:.2f}",
+                f"{_added_ms(cost, 'cpu'):+.2f} ms",
+                f"{100 * cost.busy_off:.1f}",
+                f"{100 * (cost.busy_on - cost.busy_off):+.1f} %",
+                f"{cost.waiting}",
+            )
         )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    lines = ["720p frames beside a tree that ticks at 20 Hz; " + ", ".join(sorted({load_words(cost.load) for cost in costs}))]
+    lines += ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines += [
-        "  tick and process: without recording, and what recording adds; process in percent of a core; "
-        + ", ".join(sorted({load_words(cost.load) for cost in costs})),
+        "  late: due, but never handed over, as the tick or the camera came late; clock, cpu: a tick's p99 without recording;",
+        "  process: of a core, without recording; waiting: frames at most in the queue",
         "",
         "writing as fast as it goes, until the disk has it",
     ]
-    lines += [
-        f"  {way.name:12} {way.megabytes_a_second:7.1f} MB/s   {way.cpu_ms:5.2f} ms of a core each frame" for way in writing
-    ]
+    for way in writing:
+        lines.append(f"  {way.name:12} {way.megabytes_a_second:7.1f} MB/s   {way.cpu_ms:5.2f} ms of a core each frame")
     return "\n".join(lines)
 
 

@@ -173,7 +173,7 @@ def _attributes(record: Record) -> dict[str, Any]:
     told = record.values.get("attributes")
     if not isinstance(told, dict):
         raise EpisodeError("damaged: it doesn't begin with an episode's attributes")
-    found = {}
+    found: dict[str, Any] = {}
     for name, example in _TEMPLATE.items():
         value = told.get(name)
         if type(value) is not type(example) or (isinstance(value, str) and len(value) > 4096):
