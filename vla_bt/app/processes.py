@@ -41,7 +41,8 @@ _prctl = ctypes.CDLL(None).prctl
 """Looked up now: in a child forked from a process with threads, the loader's lock may be held by a thread that is gone."""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel end this process when its parent ends; to be called between fork and exec."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -62,7 +63,7 @@ def beside(name: str, *arguments: str) -> Iterator[None]:
         [sys.executable, "-m", MODULES[name], *arguments],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     try:
         yield
@@ -115,7 +116,7 @@ class ProcessGroup:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in a terminal reaches us alone; we end them in order
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def dead(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A headless Chromium by its own DevTools protocol: just what a benchmark of a page needs, with no further package.
 
-Promises: a profile of its own in a temporary folder, removed at the end; every process of it is ended.
+Promises: a profile of its own in a temporary folder, removed at the end; every process of it is ended, and they end when this
+process does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any
 
 import aiohttp
 
+from vla_bt.app.processes import die_with_parent
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-START_S = 30.0
-ANSWER_S = 30.0
+START_S = 60.0
+ANSWER_S = 60.0
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # it opens our own page on this machine only; the sandbox needs rights that containers lack
@@ -70,7 +73,7 @@ class Tab:
             raise BrowserError(f"{expression[:80]}: {answer['exceptionDetails'].get('text', 'failed')}")
         return answer["result"].get("value")
 
-    async def until(self, expression: str, seconds: float = 30.0) -> None:
+    async def until(self, expression: str, seconds: float = 90.0) -> None:
         """Wait until an expression is true."""
         end_s = asyncio.get_running_loop().time() + seconds
         while not await self.value(f"Boolean({expression})"):
@@ -177,6 +180,7 @@ async def browser() -> AsyncIterator[Browser]:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=die_with_parent,
     )
     try:
         async with aiohttp.ClientSession() as session:

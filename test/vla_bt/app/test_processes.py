@@ -59,8 +59,8 @@ def test_the_demo_fails_over_a_process_that_is_left(tmp_path: Path) -> None:
 def test_a_child_ends_with_its_parent() -> None:
     program = """
 import os, subprocess
-from vla_bt.app.processes import _die_with_parent
-print(subprocess.Popen(["sleep", "60"], preexec_fn=_die_with_parent, stdout=subprocess.DEVNULL).pid, flush=True)
+from vla_bt.app.processes import die_with_parent
+print(subprocess.Popen(["sleep", "60"], preexec_fn=die_with_parent, stdout=subprocess.DEVNULL).pid, flush=True)
 os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -74,4 +74,4 @@ def test_no_library_is_loaded_between_fork_and_exec(monkeypatch: pytest.MonkeyPa
         raise OSError("the loader's lock is held")
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
-    assert subprocess.run(["true"], preexec_fn=processes._die_with_parent).returncode == 0
+    assert subprocess.run(["true"], preexec_fn=processes.die_with_parent).returncode == 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+TOOLS = Path(__file__).parents[2] / "tools"
 DOMAIN = 1 + (os.getpid() + 25) % 100
 SMALL = ("camera_width:=320", "camera_height:=180", "camera_rate_hz:=8.0")  # the page's promises don't depend on pixels
 CRASH_TO_ZERO_S = 1.0  # promised is 0.2 s and a tick; the rest is for a busy machine: `vla-bt bench view` measures it
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.sim, pytest.mark.slow]
 
 
 def load_world() -> Any:
-    """Import the module beside this one: test folders are no packages."""
-    spec = importlib.util.spec_from_file_location("dashboard_robot_world", HERE / "robot_world.py")
+    """Import a file: test folders are no packages."""
+    spec = importlib.util.spec_from_file_location("dashboard_robot_world", TOOLS / "robot_world.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
