@@ -64,7 +64,7 @@ class TickLoop:
         self._tree = tree
         self._robot = robot
         self._resources = resources
-        self._witness = witness
+        self.witness = witness
         self._composer = Composer(resources.settings)
         self._announced: tuple[Mode, Source] | None = None
         self.words = ""
@@ -102,8 +102,8 @@ class TickLoop:
             raise TickError(f"tick {resources.tick} failed{where}: {type(error).__name__}: {error}") from error
         self._robot.send(request)
         resources.sent_s = self._robot.now()
-        if self._witness is not None:
-            self._witness(resources.tick_time_s, request, self.words)
+        if self.witness is not None:
+            self.witness(resources.tick_time_s, request, self.words)
         return request
 
     def _refuse_failed_branch(self) -> None:

@@ -21,6 +21,7 @@ from vla_bt.dashboard.history import GOALS_KEPT, TRANSITIONS_KEPT
 from vla_bt.dashboard.protocol import Wire
 from vla_bt.episodes.format import Episode, EpisodeError, load
 from vla_bt.episodes.opening import read
+from vla_bt.memory.ladder import Level
 from vla_bt.runlog.history import NodeState, Standing, standing_at
 from vla_bt.runlog.reader import RunLogError, RunReader, shown
 
@@ -171,10 +172,20 @@ class FinishedRun:
                 "label": info.get("label", ""),
                 "latency_ms": round(1e3 * latency_s, 2),
             }
+            output = board.get("policy_output")
+            if isinstance(output, dict):
+                step_s = output["step"]["latency_s"] or 0.0
+                handover_s = max(0.0, output["received_s"] - output["frame_time_s"] - step_s)
+                answer_age_s = round(standing.time_s - output["received_s"], 3)
+                times = {"step_ms": round(1e3 * step_s, 2), "handover_ms": round(1e3 * handover_s, 2)}
+                content["policy"] |= {**times, "answer_age_s": answer_age_s, "clamped": output["step"]["clamped"]}
+        recorder = next((node for node in standing.nodes if node.kind == "RecorderIdle"), None)
+        if recorder is not None and recorder.message:
+            state = "recording" if recorder.message.startswith("recording ") else "idle"
+            content["recorder"] = {"state": state, "words": recorder.message}
         memory = newest.get("/memory", {}).get("state")
         if isinstance(memory, dict):
-            available_mb = memory["reading"]["available_mb"]
-            content["memory"] = {"available_mb": available_mb, "step": memory["level"], "words": memory["words"]}
+            content["memory"] = _memory(memory)
         return content
 
     # ------------------------------------------------------------------ the episodes
@@ -227,6 +238,22 @@ class FinishedRun:
             except (EpisodeError, OSError):
                 return None
         return self._episode[1]
+
+
+def _memory(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the guard's state as the page shows it."""
+    reading, level = state["reading"], Level[str(state["level"]).upper()]
+    tree = reading["processes"].get("tree", {})
+    return {
+        "available_mb": reading["available_mb"],
+        "total_mb": reading["system"]["total_mb"],
+        "rss_mb": tree.get("rss_mb"),
+        "level": level.number,
+        "step": level.name.lower(),
+        "grade": state["grade"],
+        "words": state["words"],
+        "manual_only": state["manual_only"],
+    }
 
 
 def _letter(node: NodeState, nodes: Sequence[NodeState], index: int) -> str:

@@ -25,7 +25,7 @@ def ticks() -> Ticks:
     run = LockstepRun(make_scene("1box_vert_left"), "expert", TreeSettings(), GateSettings())
     moments: list[Moment] = []
     root = run.loop._tree.root
-    run.loop._witness = witness(root, moments.append)
+    run.loop.witness = witness(root, moments.append)
     run.robot.set_mode("vla")
     run.robot.give_goal("go around the box on the left to the cup")
     for _ in range(300):
