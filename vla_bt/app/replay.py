@@ -259,9 +259,8 @@ def _policy(name: str, robot: ReplayRobot, episodes: list[Episode]) -> Policy:
             f"{episodes[0].path}: policy expert drives by simulator truth, and this was not recorded in the simulator"
         )
     try:
-        scene = make_scene(
-            *(str(told.get(word, "")) for word in ("scenario", "distance", "position", "pattern")), int(told["seed"])
-        )
+        kind, distance, position, pattern = (str(told.get(word, "")) for word in ("scenario", "distance", "position", "pattern"))
+        scene = make_scene(kind, distance, position, pattern, int(told["seed"]))
     except ValueError as error:
         raise SettingsError(f"{episodes[0].path}: {error}") from None
 

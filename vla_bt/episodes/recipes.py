@@ -92,7 +92,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the defaults, as JSON knows it."""
-        told = {"kind": self.kind}
+        told: dict[str, Any] = {"kind": self.kind}
         for item in fields(self):
             value = getattr(self, item.name)
             if item.default is not MISSING and value != item.default:

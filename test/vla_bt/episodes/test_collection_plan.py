@@ -107,7 +107,7 @@ def test_the_heat_map_shows_what_is_there(tmp_path: Path) -> None:
     pictures = []
     for count in (0, 1):
         progress = count_progress([(str(cell), told(cell)) for cell in plan.targets] if count else [])
-        pictures.append(cv2.imread(str(draw_plan(plan, progress, tmp_path / f"{count}.png"))))
+        pictures.append(np.asarray(cv2.imread(str(draw_plan(plan, progress, tmp_path / f"{count}.png")))))
     empty, full = pictures
     assert empty.shape == full.shape
     green = [int(((picture[..., 1].astype(int) - picture[..., 2]) > 40).sum()) for picture in pictures]

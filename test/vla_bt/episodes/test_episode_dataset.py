@@ -95,7 +95,7 @@ def test_a_materialised_view_is_the_view(folder: Path, tmp_path: Path) -> None:
     views = episodes[4:]
     paths = materialise(views, tmp_path / "views", silent)
     assert len(paths) == 9
-    sheet = cv2.imread(str(tmp_path / "views" / "views.jpg"))
+    sheet = np.asarray(cv2.imread(str(tmp_path / "views" / "views.jpg")))
     assert sheet.shape[1] > 3 * 2 * 320
     for index, path in enumerate(paths):
         file, view = load(path), views.episode(index)
