@@ -24,10 +24,10 @@ from vla_bt.words import ZERO, Twist
 
 CHUNK = 8
 PERIOD_S = 0.1
-STANDOFF_M = 0.31
+STANDOFF_M = 0.33
 """Distance to the cup's centre at which it stops: between touching the cup (0.25 m) and not having arrived (0.4 m)."""
 
-SURE_M, UNSURE_M = 0.305, 0.345
+SURE_M, UNSURE_M = 0.325, 0.365
 """The stop probability rises from 0 at the larger distance to the cup's centre to 1 at the smaller."""
 
 _SPEED = 0.42  # m/s

@@ -21,12 +21,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vla_bt.train.collect import ARRAYS
-from vla_bt.train.sentences import draw_refusal, draw_sentence, mirrored
+from vla_bt.train.sentences import draw_refusal, draw_sentence, mirrored, with_a_strange_word
 from vla_bt.train.settings import TrainSettings
 
 _MIRROR_TWIST = np.array([1, -1, -1], np.float32)
 _MIRROR_PLACES = np.array([1, -1] * 5, np.float32)
 _LATE_START = 0.3
+_STRANGE = 0.12
+"""Share of sentences that begin with a word nobody knows: people know more verbs than any list."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.ran
         sequence = sequences[int(index)]
         flip, refuse = bool(rng.random() < settings.mirror), bool(rng.random() < settings.refusals)
         sentence = draw_refusal(rng, sequence.boxes) if refuse else draw_sentence(rng, sequence.side, sequence.boxes)
+        if not refuse and rng.random() < _STRANGE:
+            sentence = with_a_strange_word(rng, sentence)
         late = rng.random() < _LATE_START
         start = int(rng.integers(0, max(1, int(0.6 * len(sequence))))) if late else 0
         lessons.append(Lesson(sequence, mirrored(sentence) if flip else sentence, flip, refuse, start))

@@ -100,6 +100,8 @@ _ENDS = (
     *("then go to {c}", "then approach {c}", ", then drive to {c}", "and approach {c}", "and reach {c}", "and stop at {c}"),
     *("and find {c}", "until {c}", "and stop in front of {c}", "and come to {c}", "and move to {c}"),
 )
+_CARRYING = frozenset(("on", "to", "keep", "stay", "take", "avoid", "the"))
+"""First words without which a sentence would say something else."""
 _BOXES = {
     1: ("the box", "the box", "the box", "the cardboard box", "the carton", "the obstacle", "the crate", "a box", "the package"),
     2: (
@@ -183,6 +185,15 @@ def draw_refusal(rng: np.random.Generator, boxes: int) -> str:
     if kind < 0.65:
         return shuffled(rng, draw_sentence(rng, side, boxes))
     return _one_of(rng, _ELSEWHERE).format(n=_one_of(rng, _NOUNS), b=_one_of(rng, _BOXES[boxes]), s=side)
+
+
+def with_a_strange_word(rng: np.random.Generator, sentence: str) -> str:
+    """Return the sentence with a word of its own making in place of the first one, where that only says how to move."""
+    first, *others = sentence.split(" ")
+    if not others or first in _CARRYING:
+        return sentence
+    letters = rng.choice(list("aeioubcdfglmnprstvw"), int(rng.integers(3, 9)))
+    return " ".join(["".join(str(letter) for letter in letters), *others])
 
 
 def shuffled(rng: np.random.Generator, sentence: str) -> str:

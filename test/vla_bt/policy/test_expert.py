@@ -121,7 +121,7 @@ def test_same_truth_same_actions() -> None:
 def test_stop_probability_is_about_the_cup() -> None:
     cup = truth_now()
     probabilities = []
-    for distance in (1.0, 0.35, 0.325, 0.304, 0.28):
+    for distance in (1.0, 0.37, 0.345, 0.324, 0.28):
         truth = dataclasses.replace(cup, x=cup.cup_x - distance, y=cup.cup_y)
         policy = ExpertPolicy(lambda truth=truth: truth)  # type: ignore[misc]
         policy.reset("")

@@ -8,7 +8,7 @@ import pytest
 
 from vla_bt.goals.parser import parse
 from vla_bt.goals.plan import PlaceGoal, Plan
-from vla_bt.train.sentences import SPLITS, all_sentences, draw_refusal, draw_sentence, mirrored, shuffled
+from vla_bt.train.sentences import SPLITS, all_sentences, draw_refusal, draw_sentence, mirrored, shuffled, with_a_strange_word
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -77,3 +77,12 @@ def test_composed_sentences_are_understood_and_none_is_a_sentence_kept_apart() -
         assert isinstance(plan, Plan), sentence
         assert [(step.place, step.side) for step in plan.steps if isinstance(step, PlaceGoal)] == [("cup", "left")], sentence
         assert plan.steps[0].text.replace(",", "").split() == sentence.replace(",", "").split(), sentence
+
+
+def test_a_strange_word_replaces_only_what_says_how_to_move() -> None:
+    rng = np.random.default_rng(7)
+    strange = with_a_strange_word(rng, "drive past the box on the left to the cup")
+    assert strange.split(" ", 1)[1] == "past the box on the left to the cup"
+    assert strange.split(" ", 1)[0] not in ("drive", "")
+    for sentence in ("keep the box on your left and go to the cup", "on the left of the box, go to the cup", "", "cup"):
+        assert with_a_strange_word(rng, sentence) == sentence
