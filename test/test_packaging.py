@@ -21,7 +21,13 @@ import vla_bt
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDERS = {"vla_bt": "vla_bt", "trees": "vla_bt/trees", "behaviours": "vla_bt/behaviours", "config": "vla_bt/config"}
-MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "pillow": "PIL", "pyopengl": "OpenGL"}
+MODULES = {
+    "opencv-python-headless": "cv2",
+    "pyyaml": "yaml",
+    "pillow": "PIL",
+    "pyopengl": "OpenGL",
+    "mcap-ros2-support": "mcap_ros2",
+}
 # rclpy's middleware, and what py_trees draws and transformers reads files with
 LOADED_BY_OTHERS = {"rmw-fastrtps-cpp", "pydot", "sentencepiece"}
 # what comes with rclpy, and what only a full ROS installation has

@@ -5,8 +5,8 @@ For an environment of its own, since lerobot pins other versions of torch and nu
     python3 -m venv lerobot && lerobot/bin/pip install lerobot==0.4.4 h5py
     lerobot/bin/python tools/check_lerobot_export.py DATASET EPISODE...
 
-EPISODEs are files with plain pictures, in the order in which they were exported. Exit code 0 only if all frames, times, actions and
-tasks are the same; pictures may differ by what the film's compression loses, at most 30 dB.
+EPISODEs are files with plain pictures, in the order in which they were exported. Exit code 0 only if all frames, times, actions
+and tasks are the same; pictures may differ by what the film's compression loses, down to 30 dB.
 """
 
 from __future__ import annotations

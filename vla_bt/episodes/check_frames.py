@@ -144,7 +144,8 @@ def _sameness(frames: Frames) -> Iterator[Told]:
         if changed:
             yield "picture-changed", "pictures differ from image_crc32", changed
     first: dict[int, int] = {}
-    moved, still = [], []
+    moved: list[int] = []
+    still: list[int] = []
     drive = np.concatenate([[0], np.cumsum(frames.moving)])
     sequence = frames.columns.get("frame_sequence")
     for at, number in enumerate(sums.tolist()):

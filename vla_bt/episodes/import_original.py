@@ -221,9 +221,9 @@ def _columns(source: Episode, images: NDArray[np.uint8]) -> dict[str, Any]:
     return {
         **unknown,
         "actions": actions,
-        "action_event_types": np.array([event.encode() for event in events]),
+        "action_event_types": np.array([event.encode() for event in events], COLUMNS["action_event_types"].dtype),
         "commanded": commanded,
         "source": np.full(count, int(Source.TELEOP)),
-        "mode": np.array([Mode.MANUAL.value.encode()] * count),
+        "mode": np.array([Mode.MANUAL.value.encode()] * count, COLUMNS["mode"].dtype),
         "image_crc32": np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], np.uint32),
     }

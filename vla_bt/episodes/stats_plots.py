@@ -58,6 +58,7 @@ def _actions(unit: str, told: dict[str, Any], path: Path) -> Path:
         axis.set_title(f"{name}: still in {about['still']:.0%} of the frames", fontsize=9)
         axis.set_xlabel(_UNITS[name] if unit == SI else unit)
         axis.set_ylabel("frames")
+        axis.locator_params(axis="x", nbins=6)
     for axis in axes[1]:
         axis.axis("off")
     grid = axes[1, 0].get_gridspec()
@@ -75,8 +76,8 @@ def _actions(unit: str, told: dict[str, Any], path: Path) -> Path:
     right.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     right.set_ylabel("mean absolute error")
     right.set_title("to beat", fontsize=9)
-    right.margins(y=0.25)
-    right.legend(fontsize=8, frameon=False, loc="upper right")
+    right.margins(y=0.15)
+    right.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     figure.suptitle(f"{told['known']} actions, {'m/s and rad/s' if unit == SI else unit}")
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -48,9 +48,10 @@ def _repeated(episode: Episode) -> Iterator[NDArray[np.uint8]]:
 
 def period_of(episode: Episode) -> float:
     """Return the time from frame to frame [s]: as the file tells it, by its duration, or the format's."""
-    for told in (episode.attributes.get("frame_period_s"), episode.attributes.get("total_duration")):
+    for name, frames in (("frame_period_s", 1), ("total_duration", max(1, episode.frames))):
+        told = episode.attributes.get(name)
         if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < 1e6:
-            return float(told) if told is episode.attributes.get("frame_period_s") else float(told) / max(1, episode.frames)
+            return float(told) / frames
     return EpisodeInfo().frame_period_s
 
 

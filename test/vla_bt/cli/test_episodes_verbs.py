@@ -1,0 +1,92 @@
+"""ls, show and view: one line for whatever is no episode, nothing on the terminal that a file could act with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from vla_bt.cli.main import main
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "runs" / "episode_20250808_123136_1box_vert_left.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file["images"] = np.full((6, 36, 64, 3), (200, 100, 50), np.uint8)
+        file["actions"] = np.array([[0, 0, 0]] + [[1.15, 0, 0]] * 5, np.float32)
+        file["action_event_types"] = ["episode_start"] + ["start_action"] * 5
+        file.attrs.update(scenario="1box\x1b[31m", num_frames=6, total_duration=6.0)
+        file.attrs["\x1b]0;owned\x07"] = "\x07"
+    return path
+
+
+def test_ls_lists_good_and_bad_files(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (old.parent / "a\x1b[2J\nb.h5").write_bytes(b"")
+    (old.parent / "b.h5").symlink_to("/etc/hostname")
+    with h5py.File(old.parent / "c.h5", "w") as file:
+        file["images"] = h5py.ExternalLink("/etc/hostname", "/x")
+    assert main(["episodes", "ls", str(old.parent)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert all(line.isprintable() for line in lines)
+    assert lines[0].endswith(r"a\x1b[2J\x0ab.h5: is empty (0 bytes)")
+    assert lines[1].endswith("b.h5: is a symbolic link; name the file itself")
+    assert "c.h5: 'images' is a link into another file" in lines[2]
+    assert r"6 frames    6.0 s" in lines[3]
+    assert r"1box\x1b[31m" in lines[3]
+    assert lines[4].startswith("1 episodes, 6 frames, ")
+    assert lines[4].endswith("3 unreadable")
+
+
+def test_ls_as_json(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["episodes", "ls", "--json", str(old)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["result"]["episodes"]
+    assert (row["frames"], row["size"], row["duration_s"], row["error"]) == (6, [64, 36], 6.0, "")
+
+
+def test_what_is_not_there(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, words in ((tmp_path / "none", "no such file or folder"), (tmp_path / "empty", "no episode (*.h5) in this folder")):
+        assert main(["episodes", "ls", str(path)]) == 2
+        assert capsys.readouterr().err == f"vla-bt episodes: {path}: {words}\n"
+
+
+def test_show_tells_everything_harmlessly(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["episodes", "show", str(old)]) == 0
+    out = capsys.readouterr().out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert r"\x1b]0;owned\x07" in out
+    assert "6 x 36 x 64 x 3" in out
+    assert out.count("start_action") == 5
+    assert main(["episodes", "show", str(old), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["columns"]["actions"][1][0] == pytest.approx(1.15)
+    assert main(["episodes", "show", str(old.parent)]) == 2
+    assert capsys.readouterr().err.endswith("Is a directory\n")
+
+
+def test_view_draws_a_sheet_and_a_film_that_plays_as_long_as_the_episode(old: Path, tmp_path: Path) -> None:
+    assert main(["episodes", "view", str(old), "--out", str(tmp_path / "seen")]) == 0
+    sheet, film = (tmp_path / "seen" / f"{old.stem}.{kind}" for kind in ("png", "mp4"))
+    assert cv2.imread(str(sheet)) is not None
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+    with av.open(str(film)) as container:
+        (stream,) = container.streams.video
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert len(frames) == 60  # 6 s at 10 pictures a second
+    assert np.abs(frames[30][60, 100].astype(int) - (200, 100, 50)).max() < 8
+    assert np.abs(frames[5].astype(int) - frames[15]).max() > 60  # an arrow came
+
+
+def test_view_of_what_is_no_episode_leaves_nothing(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.h5").write_bytes(bytes(9))
+    assert main(["episodes", "view", str(tmp_path / "x.h5")]) == 2
+    assert capsys.readouterr().err.endswith("x.h5: not a readable HDF5 file\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "x.h5"]
