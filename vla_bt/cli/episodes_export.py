@@ -66,16 +66,15 @@ def _lerobot(paths: list[Path], out: Path) -> dict[str, Any]:
 
 
 def _mcap(paths: list[Path], out: Path) -> dict[str, Any]:
-    from vla_bt.cli.episodes_shared import counted, out_of_way
+    from vla_bt.cli.episodes_shared import counted, names_for, out_of_way
     from vla_bt.episodes.export_mcap import export_mcap
     from vla_bt.episodes.format import load
-    from vla_bt.episodes.schema import safe_name
 
     out.mkdir(parents=True, exist_ok=True)
     frames, files = 0, []
-    for path in counted(paths, "exporting"):
+    for path, name in zip(counted(paths, "exporting"), names_for(paths), strict=True):
         episode = load(path)
-        target = out / f"{safe_name(path.stem)}.mcap"
+        target = out / f"{name}.mcap"
         with out_of_way(target) as making:
             export_mcap(episode, making)
         frames += episode.frames

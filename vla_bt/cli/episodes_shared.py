@@ -26,6 +26,21 @@ def counted(items: Sequence[T], what: str) -> Iterator[T]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def names_for(paths: Sequence[Path]) -> list[str]:
+    """Return a harmless name without an ending for each file; of several with one name the later ones get a number."""
+    from vla_bt.episodes.schema import safe_name
+
+    names: list[str] = []
+    for path in paths:
+        wanted = name = safe_name(path.stem)
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{wanted}_{number}"
+        names.append(name)
+    return names
+
+
 @contextlib.contextmanager
 def out_of_way(target: Path) -> Iterator[Path]:
     """Hand out a name to write to; the file gets its own name once it is whole, and is gone if it isn't."""

@@ -32,17 +32,17 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw; exit code 2 at the first file that is no episode."""
-    from vla_bt.cli.episodes_shared import counted, out_of_way
+    from vla_bt.cli.episodes_shared import counted, names_for, out_of_way
     from vla_bt.episodes.finding import episode_files
     from vla_bt.episodes.format import EpisodeError, load
     from vla_bt.episodes.pictures import contact_sheet, save_picture
     from vla_bt.episodes.printable import printable
-    from vla_bt.episodes.schema import safe_name
     from vla_bt.episodes.view import write_film
     from vla_bt.settings import SettingsError
 
     made: list[str] = []
-    for path in counted(episode_files(options.paths), "drawing"):
+    paths = episode_files(options.paths)
+    for path, name in zip(counted(paths, "drawing"), names_for(paths), strict=True):
         try:
             episode = load(path)
         except EpisodeError as error:
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         if not episode.frames:
             raise SettingsError(f"{printable(path)}: holds no frame")
         folder = options.out or path.parent
-        stem = path.stem if options.out is None else safe_name(path.stem)
+        stem = path.stem if options.out is None else name
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for kind in ("png", "mp4"):

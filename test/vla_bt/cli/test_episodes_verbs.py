@@ -85,6 +85,15 @@ def test_view_draws_a_sheet_and_a_film_that_plays_as_long_as_the_episode(old: Pa
     assert np.abs(frames[5].astype(int) - frames[15]).max() > 60  # an arrow came
 
 
+def test_two_episodes_of_one_name_get_two_pictures(old: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin" / old.name
+    twin.parent.mkdir()
+    twin.write_bytes(old.read_bytes())
+    out = tmp_path / "seen"
+    assert main(["episodes", "view", str(old), str(twin), "--out", str(out), "--only", "png"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"{old.stem}.png", f"{old.stem}_2.png"]
+
+
 def test_view_of_what_is_no_episode_leaves_nothing(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.h5").write_bytes(bytes(9))
     assert main(["episodes", "view", str(tmp_path / "x.h5")]) == 2
