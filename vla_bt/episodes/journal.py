@@ -181,6 +181,28 @@ class Journal:
             at += _HEAD.size + len(body)
 
 
+def journals(directory: Path) -> list[Path]:
+    """List the journals in a directory by name: of episodes in progress or left behind.
+
+    Raises
+    ------
+    OSError
+        When it can't be listed.
+    """
+    with os.scandir(directory) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.name.endswith(f".h5{JOURNAL_SUFFIX}"))
+
+
+def left_behind(directory: Path) -> str:
+    """Say in a line what an earlier recorder left unfinished, and what to do about it; empty for nothing."""
+    try:
+        count = len(journals(directory))
+    except OSError:
+        return ""
+    what = "an unfinished episode lies" if count == 1 else f"{count} unfinished episodes lie"
+    return f"{what} in {directory}: 'vla-bt episodes recover {directory}' makes files of it" if count else ""
+
+
 def write_at(descriptor: int, data: bytes | memoryview, at: int) -> int:
     """Write all of ``data`` at an offset [bytes]; returns its size.
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vla_bt.episodes.journal import JOURNAL_SUFFIX, MAX_BLOB_BYTES, Journal, JournalBusyError, Record
+from vla_bt.episodes.journal import JOURNAL_SUFFIX, MAX_BLOB_BYTES, Journal, JournalBusyError, Record, journals
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import COLUMNS, FRAMES, RAW, STORAGES, EpisodeError, EpisodeInfo, file_attributes
@@ -68,18 +68,6 @@ class Recovery:
             FINISHED: "was finished already: the rest is deleted",
         }
         return f"{printable(self.journal.name)}: {said.get(self.state, self.why)}"
-
-
-def journals(directory: Path) -> list[Path]:
-    """List the journals in a directory, oldest name first: episodes in progress or left behind.
-
-    Raises
-    ------
-    OSError
-        When it can't be listed.
-    """
-    with os.scandir(directory) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.name.endswith(f".h5{JOURNAL_SUFFIX}"))
 
 
 def recover(directory: Path) -> Iterator[Recovery]:

@@ -36,6 +36,7 @@ from std_msgs.msg import String
 from vla_bt.app.loop import TickLoop, do_all
 from vla_bt.app.run_log import witness
 from vla_bt.control.causes import load_causes
+from vla_bt.episodes.journal import left_behind
 from vla_bt.episodes.recorder import EpisodeRecorder, RecorderStatus, labels
 from vla_bt.memory.ladder import limits_of
 from vla_bt.memory.monitor import MemoryMonitor
@@ -97,6 +98,9 @@ class TreeProcess:
             Path(self._settings.runs_directory), self._settings.frame_period_s, storage=self._settings.record_pictures
         )
         self._recorder.label(labels(self._settings))
+        left = left_behind(Path(self._settings.runs_directory))
+        if left:
+            node.get_logger().warning(left)
         self._memory = MemoryMonitor(self._settings, directory=directory)
         self._memory.start()
         self._memory_desk = MemoryDesk(node, self._memory)

@@ -17,7 +17,7 @@ import pytest
 from vla_bt.cli.main import main
 from vla_bt.episodes import writer as writer_module
 from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample, load
-from vla_bt.episodes.journal import Journal, JournalWriter
+from vla_bt.episodes.journal import Journal, JournalWriter, left_behind
 from vla_bt.episodes.recover import EMPTY, FAILED, FINISHED, RECOVERED, RUNNING, recover, recover_one
 
 Make = Callable[..., FrameSample]
@@ -259,6 +259,15 @@ def test_a_file_of_that_name_with_fewer_frames_is_not_replaced(tmp_path: Path, a
     assert "stands beside it with 2 frames; the journal tells of 5" in recovery.words
     assert load(target).frames == 2
     assert path.exists()
+
+
+def test_what_was_left_is_told_at_the_next_start(tmp_path: Path, at_noon: Clock, make_sample: Make) -> None:
+    assert left_behind(tmp_path) == left_behind(tmp_path / "nowhere") == ""
+    leave(tmp_path, at_noon, make_sample, 4)
+    told = f"an unfinished episode lies in {tmp_path}: 'vla-bt episodes recover {tmp_path}' makes files of it"
+    assert left_behind(tmp_path) == told
+    list(recover(tmp_path))
+    assert left_behind(tmp_path) == ""
 
 
 def test_the_command(tmp_path: Path, at_noon: Clock, make_sample: Make, capsys: pytest.CaptureFixture[str]) -> None:
