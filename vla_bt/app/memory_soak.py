@@ -2,7 +2,7 @@
 
 Promises: growth is the slope of each process's USS with its interval of 95 %, over block means, so that samples which follow each
 other closely don't make it look surer than it is; a process that was replaced on the way counts piece by piece, each with its own
-level; the first minute of each piece is warming up and left out.
+level; the first sixth of the time, at most five minutes, of each piece is warming up and left out: a Python heap settles so long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vla_bt.memory.trend import Slope, pooled_slope
 
 AIM_MB_H = 1.0
 SAMPLE_PERIOD_S = 5.0
-WARMING_S = 60.0
+WARMING_S, WARMING_SHARE = 300.0, 1.0 / 6.0
 RELOADS = 2
 EPISODES_KEPT = 3
 
@@ -63,10 +63,12 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
     finally:
         app.close()
         shutil.rmtree(directory, ignore_errors=True)
-    slopes = {role: _slope(pieces) for role, pieces in series.items()}
+    warming_s = min(WARMING_S, WARMING_SHARE * seconds)
+    slopes = {role: _slope(pieces, warming_s) for role, pieces in series.items()}
     judged = {role: found for role, found in slopes.items() if found is not None}
     figures = {
         "minutes": round(seconds / 60.0, 2),
+        "warming_s": warming_s,
         "policy": policy,
         "reloads": reloaded,
         "steps": row["steps"],
@@ -101,7 +103,7 @@ def _reload(directory: Path) -> bool:
 
 
 def _sample(series: dict[str, Pieces], directory: Path, at_s: float) -> None:
-    for role, pid in {**find(str(directory)), "person": os.getpid()}.items():
+    for role, pid in find(str(directory)).items():
         with contextlib.suppress(OSError):
             uss, _ = closer(pid)
             pieces = series.setdefault(role, [])
@@ -110,8 +112,8 @@ def _sample(series: dict[str, Pieces], directory: Path, at_s: float) -> None:
             pieces[-1][1].append((at_s, uss))
 
 
-def _slope(pieces: Pieces) -> Slope | None:
-    warm = [[point for point in points if point[0] - points[0][0] >= WARMING_S] for _, points in pieces]
+def _slope(pieces: Pieces, warming_s: float) -> Slope | None:
+    warm = [[point for point in points if point[0] - points[0][0] >= warming_s] for _, points in pieces]
     return pooled_slope([points for points in warm if points])
 
 

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     outcome = soak(options.policy, 60.0 * options.minutes, folder, (640, 360), say)
     plot = folder / "soak.png"
     draw(outcome, plot)
+    (folder / "series.json").write_text(json.dumps(outcome["series"]), encoding="utf-8")
     ok = all(outcome["checks"].values())
     figures = outcome["figures"]
     if options.json:

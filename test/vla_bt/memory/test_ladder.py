@@ -51,6 +51,7 @@ def test_less_memory_never_calls_for_a_lower_level(numbers: Limits, one: float, 
     assert needed(min(one, other), numbers) >= needed(max(one, other), numbers)
 
 
+@settings(deadline=None)
 @given(limits, traces, st.floats(0.0, 2000.0), st.booleans())
 def test_never_lower_than_the_memory_calls_for_and_back_one_step_at_a_time(
     numbers: Limits, trace: list[tuple[float, int]], cost_mb: float, settled: bool
@@ -66,6 +67,7 @@ def test_never_lower_than_the_memory_calls_for_and_back_one_step_at_a_time(
             assert available_mb - cost_mb > numbers.limit_mb(before.level) * numbers.room_factor
 
 
+@settings(deadline=None)
 @given(limits, traces)
 def test_no_return_without_room_for_the_whole_hold(numbers: Limits, trace: list[tuple[float, int]]) -> None:
     ladder, now_s = Ladder(), 0.0
@@ -81,6 +83,7 @@ def test_no_return_without_room_for_the_whole_hold(numbers: Limits, trace: list[
             assert now_s - before.since_s >= hold_s(before, numbers) - 1e-6
 
 
+@settings(deadline=None)
 @given(limits, traces, st.floats(10.0, 3000.0))
 def test_no_flapping_however_the_memory_moves(numbers: Limits, trace: list[tuple[float, int]], cost_mb: float) -> None:
     """At most one return a hold, and after a relapse half as many."""
@@ -95,7 +98,7 @@ def test_no_flapping_however_the_memory_moves(numbers: Limits, trace: list[tuple
     assert returns <= now_s / numbers.hold_s
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.floats(0.0, 4000.0),
     st.lists(st.floats(0.0, 800.0), min_size=5, max_size=5),
