@@ -133,7 +133,8 @@ class RealRuns:
         """
         began_s = time.monotonic()
         truth = self._begin(job)
-        operator, log, ticks = self._operator, GoalLog(), []
+        operator, log = self._operator, GoalLog()
+        ticks: list[Tick] = []
         waiting, under_way = list(job.events), list[Event]()
         zero_s = time.monotonic()
         ready_s = zero_s - began_s

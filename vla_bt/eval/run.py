@@ -111,7 +111,7 @@ class ScenarioRun(LockstepRun):
         self._read_lines = 0
         settings, gate = load(TreeSettings, "tree"), load(GateSettings, "gate")
         # What else this computer does must not change a result: here memory never runs short.
-        limits = {item.name: 0.0 for item in fields(settings) if re.fullmatch("memory_.*_mb", item.name)}
+        limits: dict[str, Any] = {item.name: 0.0 for item in fields(settings) if re.fullmatch("memory_.*_mb", item.name)}
         settings = replace(settings, memory_guard=False, **limits)
         super().__init__(job.make_scene(), job.policy, settings, gate, policy_latency_s=job.policy_latency_s)
 

@@ -156,4 +156,5 @@ def run_jobs(
         outcomes = run_parallel(waiting, processes, run_safely) if waiting else ()
     for done, outcome in enumerate(outcomes, start=1):
         shown(done, len(waiting), store.keep(outcome))
-    return [outcome for job in wanted if (outcome := store.known(job)) is not None]
+    found = [store.known(job) for job in wanted]
+    return [outcome for outcome in found if outcome is not None]
