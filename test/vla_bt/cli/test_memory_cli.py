@@ -1,0 +1,103 @@
+"""``vla-bt memory``: shows what a tree left, or the machine alone; mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from vla_bt.app.memory_stress import parse_size
+from vla_bt.cli.main import main
+from vla_bt.cli.memory import sparkline, table
+from vla_bt.memory import cgroup
+from vla_bt.memory.monitor import REPORT_FILE
+from vla_bt.settings import SettingsError
+
+REPORT = {
+    "written_s": 0.0,
+    "level": 3,
+    "step": "int8",
+    "words": "level 3, the policy has 8-bit weights; 850 MB available",
+    "manual_only": "",
+    "available_mb": 850.0,
+    "total_mb": 16000.0,
+    "limit_mb": 3221.0,
+    "swap_used_mb": 0.0,
+    "stalled_some_percent": 1.5,
+    "gpu": None,
+    "processes": {
+        "policy": {"pid": 7, "rss_mb": 500.0, "uss_mb": 450.5, "pss_mb": None, "growth_mb_h": [25.0, 21.0, 29.0], "leaking": True}
+    },
+    "events": [{"ago_s": 12.0, "level": 3, "words": "made the policy int8", "freed_mb": 446.4}],
+    "recent": {"available_mb": [100.0, 200.0, 400.0]},
+}
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VLA_BT_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_it_shows_what_the_tree_says(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / REPORT_FILE).write_text(json.dumps({**REPORT, "written_s": time.time()}))
+    assert main(["memory", "--once"]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "level 3, the policy has 8-bit weights",
+        "limit 3221 MB",
+        "+25.0 MB/h (+21.0 to +29.0)  LEAKING",
+        "freed 446.4 MB",
+    ):
+        assert words in shown
+    assert main(["memory", "--once", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == "int8"
+
+
+def test_without_a_tree_it_shows_the_machine_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", "--once", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["words"], shown["level"]) == ("no tree runs here", None)
+    assert shown["available_mb"] > 0.0
+    assert main(["memory", "--once"]) == 0
+    assert "none of the application's processes runs here" in capsys.readouterr().out
+
+
+def test_a_sparkline_rises() -> None:
+    assert sparkline([0.0, 50.0, 100.0]) == "▁▅█"
+    assert sparkline([]) == ""
+    assert sparkline([0.0]) == ""
+
+
+def test_a_given_up_policy_comes_first() -> None:
+    assert table({**REPORT, "manual_only": "3 times in a row: out of memory"}).startswith("3 times in a row")
+
+
+@pytest.mark.parametrize(("text", "size"), [("3G", 3 << 30), ("1500M", 1500 << 20), ("2.5g", 5 << 29), ("536870912", 1 << 29)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "3T", "-1G", "1M", "nan", "nanG", "infG", "9999999G"])
+def test_sizes_that_make_no_sense(text: str) -> None:
+    with pytest.raises(SettingsError, match="--limit is"):
+        parse_size(text)
+
+
+def test_where_no_group_can_be_made_it_ends_with_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cgroup, "_groups", lambda *_: [])
+    assert main(["memory", "stress", "--world", "lockstep", "--guard", "on", "--folder", str(tmp_path / "out")]) == 2
+    assert "no writable memory cgroup, neither v2 nor v1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["stress", "--limit", "3X"], ["stress", "--policy", "no-such"], ["stress", "--hold", "0"], ["soak", "--minutes", "1"]],
+)
+def test_mistakes_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", *arguments]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
