@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from vla_bt.episodes.format import Episode, load
 from vla_bt.episodes.mirror import mirror_words
-from vla_bt.episodes.opening import read
+from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.plan import is_complete
 from vla_bt.episodes.recipes import Book, Recipe, digest_of, load_book
 from vla_bt.episodes.schema import EpisodeError
-from vla_bt.episodes.views import change_attributes, make_view
+from vla_bt.episodes.units import KEYS
+from vla_bt.episodes.views import change_attributes, change_columns, make_view
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)
@@ -202,6 +203,17 @@ class EpisodeDataset(Sequence[Item]):
             self._checked.add(entry.path)
         return make_view(source, entry.recipe, entry.name, entry.group, entry.sha256)
 
+    def contents(self) -> Iterator[Content]:
+        """Yield every item without its pictures; each file is read once and not checked for changes."""
+        read_already: dict[Path, Content] = {}
+        for entry in self._entries:
+            content = read_already.get(entry.path)
+            if content is None:
+                content = read_already[entry.path] = read(entry.path, images=False)
+            if entry.recipe is not None:
+                content = replace(content, attributes=entry.attributes, columns=change_columns(content.columns, entry.recipe))
+            yield content
+
     def source(self, index: int) -> Episode:
         """Read the file that an item is, or is a view of."""
         return self._load(self._entries[index].path)
@@ -211,11 +223,25 @@ class EpisodeDataset(Sequence[Item]):
         if self._last is not None and self._last[0] == path:
             return self._last[1]
         episode = load(path)
+        if episode.action_unit == KEYS:
+            raise EpisodeError(f"{path}: its actions are key presses, no velocities; they are not mixed with velocities")
         if self._size is not None:
             shrunk = [cv2.resize(image, self._size, interpolation=cv2.INTER_AREA) for image in episode.images]
             episode = replace(episode, images=np.stack([np.asarray(image, np.uint8) for image in shrunk]))
         self._last = (path, episode)
         return episode
+
+
+def views_of(book: Path) -> EpisodeDataset:
+    """Return the views of a book of recipes that lies beside its sources.
+
+    Raises
+    ------
+    EpisodeError
+        As :meth:`EpisodeDataset.open` does.
+    """
+    episodes = EpisodeDataset.open(book.parent, [book])
+    return episodes[len(episodes) - len(load_book(book).entries) :]
 
 
 def goal_of(columns: Mapping[str, NDArray[Any]]) -> str:
@@ -231,9 +257,20 @@ def headers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     EpisodeError
         When the folder or a file in it can't be read.
     """
+    return [(path, read(path, images=False).attributes) for path in episode_files(folder)]
+
+
+def episode_files(folder: Path) -> list[Path]:
+    """Return the episode files of a folder, sorted by name.
+
+    Raises
+    ------
+    EpisodeError
+        When there is no such folder.
+    """
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")
-    return [(path, read(path, images=False).attributes) for path in sorted(folder.glob("*.h5"))]
+    return sorted(folder.glob("*.h5"))
 
 
 def _view_entry(by_name: Mapping[str, _Entry], book: Book, number: int) -> _Entry:

@@ -13,6 +13,7 @@ import pytest
 
 from vla_bt.cli.main import main
 from vla_bt.episodes.check import check_file
+from vla_bt.episodes.dataset import EpisodeDataset
 from vla_bt.episodes.format import EpisodeError, load
 from vla_bt.episodes.import_original import import_original
 from vla_bt.episodes.units import KEYS, UNKNOWN
@@ -73,6 +74,13 @@ def test_key_presses_stay_key_presses_and_are_marked(old: Path, tmp_path: Path) 
     with h5py.File(done.path) as file:
         assert "no velocity" in file["actions"].attrs["units"]
         assert "m/s" not in file.attrs["units"]
+
+
+def test_key_presses_are_not_learned_as_velocities(old: Path, tmp_path: Path) -> None:
+    import_original(old, tmp_path / "new")
+    dataset = EpisodeDataset.open(tmp_path / "new")
+    with pytest.raises(EpisodeError, match="key presses, no velocities"):
+        dataset[0]
 
 
 def test_what_is_not_known_is_nan(old: Path, tmp_path: Path) -> None:
