@@ -194,6 +194,11 @@ def _lockstep(options: argparse.Namespace) -> int:
             recorder.close()
     if shown:
         print(file=sys.stderr)
+    log = lockstep.log.status() if lockstep.log is not None else None
+    if log is not None and log.state == "stopped":
+        print(f"vla-bt run: {log.words}", file=sys.stderr)
+    elif log is not None and log.folder is not None and not options.json:
+        outcome["timing"]["run_log"] = log.folder.name
     ok = succeeded(outcome["result"])
     print(json.dumps(outcome, indent=2) if options.json else _words(outcome, ok))
     return 0 if ok else 1
@@ -216,4 +221,6 @@ def _words(outcome: dict[str, Any], ok: bool) -> str:
         ("speed", f"{timing['simulated_per_wall']:.1f} simulated seconds a second"),
         ("digest", result["digest"][:16]),
     ]
+    if "run_log" in timing:
+        rows.append(("run log", f"{timing['run_log']}  (vla-bt runs show, why, view)"))
     return "\n".join([*(f"{name:13s} {text}" for name, text in rows), "success" if ok else "FAILED"])
