@@ -16,7 +16,7 @@ from typing import Any
 from vla_bt.app.processes import ProcessGroup
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-START_S = 40.0
+START_S = 90.0
 
 
 def browser_path() -> str:
@@ -96,7 +96,7 @@ class World:
             and self.pose() is not None
         )
 
-    def until(self, found: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def until(self, found: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Wait for something; returns it."""
         end_s = time.monotonic() + seconds
         while not (result := found()):

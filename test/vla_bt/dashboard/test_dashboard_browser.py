@@ -16,7 +16,7 @@ import pytest
 TOOLS = Path(__file__).parents[2] / "tools"
 DOMAIN = 1 + (os.getpid() + 25) % 100
 SMALL = ("camera_width:=320", "camera_height:=180", "camera_rate_hz:=8.0")  # the page's promises don't depend on pixels
-CRASH_TO_ZERO_S = 1.0  # promised is 0.2 s and a tick; the rest is for a busy machine: `vla-bt bench view` measures it
+CRASH_TO_ZERO_S = 3.0  # promised is 0.2 s and a tick (test_dashboard_authority.py); the rest is for a busy machine
 
 pytestmark = [pytest.mark.ros, pytest.mark.sim, pytest.mark.slow]
 
@@ -68,7 +68,7 @@ def browser(world: Any) -> Iterator[Any]:
 
 def opened(browser: Any, world: Any) -> Any:
     page = browser.new_page(viewport={"width": 1500, "height": 950})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(40_000)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda line: page.problems.append(line.text) if "Content Security" in line.text else None)
@@ -84,7 +84,7 @@ def page(browser: Any, world: Any) -> Iterator[Any]:
     assert shown.problems == []
 
 
-def shows(page: Any, expression: str, arg: Any = None, seconds: float = 25.0) -> None:
+def shows(page: Any, expression: str, arg: Any = None, seconds: float = 40.0) -> None:
     """Wait until an expression is true on the page; Playwright's own way is an ``eval``, which the page forbids."""
     end_s = time.monotonic() + seconds
     while not page.evaluate(expression, arg):

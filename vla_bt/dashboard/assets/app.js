@@ -52,7 +52,7 @@ const HEARD = {
     } else goLive();
   },
   snapshot(message) {
-    state.shown = message.t;
+    if (state.live) state.shown = message.t;
     state.last = Math.max(state.last, message.t);
     showHead(message);
     tree.show(message);
@@ -76,6 +76,7 @@ const HEARD = {
   moment(message) {
     [state.first, state.last] = message.span;
     state.waiting = false;
+    if (!state.live && state.shown !== state.asked) ask(); // the slider went on meanwhile
   },
   answer(message) {
     if (message.ok && ["drive", "stop"].includes(message.to)) return;
@@ -205,8 +206,13 @@ function now() {
 function look(time) {
   state.live = false;
   state.shown = Math.max(state.first, Math.min(state.last, time));
-  if (!state.waiting && feed.send({ type: "seek", time_s: state.shown })) state.waiting = true;
+  if (!state.waiting) ask();
   showTime();
+}
+
+function ask() {
+  state.asked = state.shown;
+  state.waiting = feed.send({ type: "seek", time_s: state.shown });
 }
 
 function goLive() {

@@ -2,7 +2,7 @@
 
 const FIRST_WAIT_MS = 300;
 const LONGEST_WAIT_MS = 3000;
-const SILENCE_MS = 3000; // beats come ten times a second: so long without one is a dead connection
+const SILENCE_MS = 5000; // beats come ten times a second, one a second to a page that lags: so long without one is a dead connection
 
 export class Feed {
   /** @param {(kind: string, message: object, blob?: Blob) => void} hear @param {(connected: boolean) => void} change */
