@@ -114,7 +114,7 @@ def measure_branch(ticks: int) -> tuple[Spread, Spread, Spread]:
         for watch in (fine, busy):
             if watch is busy:
                 low = replace(memory.sample(), available_mb=settings.memory_critical_mb / 2.0)
-                memory.reading = lambda low=low: low  # type: ignore[misc]
+                memory.reading = lambda low=low: low  # type: ignore[method-assign]
             for count in range(WARM_UP_TICKS + ticks):
                 robot.advance()
                 policy.advance(robot.now())

@@ -232,7 +232,7 @@ def unpack_set_grade(data: bytes) -> Grade:
 
 def _grade(value: float | bytes) -> Grade:
     try:
-        return Grade(value)
+        return Grade(int(value))
     except ValueError:
         raise WireError(f"unknown grade {value!r}") from None
 

@@ -38,8 +38,8 @@ class World:
         self.now_s += PERIOD_S
         ready = self.now_s >= self.ready_s and self.grade is not Grade.UNLOADED
         shrunk_mb = HELD_MB[Grade.FULL] - HELD_MB[self.grade]
-        state = "ready" if ready else "dead" if self.grade is Grade.UNLOADED else "starting"
-        self.status = replace(self.status, state=state, grade=self.grade, memory=WorkerMemory(0.0, shrunk_mb=shrunk_mb))
+        words = "ready" if ready else "dead" if self.grade is Grade.UNLOADED else "starting"
+        self.status = replace(self.status, state=words, grade=self.grade, memory=WorkerMemory(0.0, shrunk_mb=shrunk_mb))
         held_mb = HELD_MB[self.grade]
         processes = {"policy": ProcessMemory(1, held_mb, held_mb)} if held_mb else {}
         reading = MemoryReading(max(0.0, self.free_mb - held_mb), self.now_s, SystemMemory(0.0, 0.0, 0.0), processes=processes)
@@ -114,15 +114,15 @@ def test_nobody_is_stopped_for_a_step_back() -> None:
     world.run(1.0)
     world.free_mb = 1700.0
     world.run(4.0)
-    assert world.grade is Grade.INT8
+    assert world.grade == Grade.INT8
     world.free_mb = 4000.0
     for _ in range(600):
         state = world.tick(standing=False)
         assert not state.stop
     assert state.level is Level.FINE
-    assert world.grade is Grade.INT8, "loading back waits for the robot to stand"
+    assert world.grade == Grade.INT8, "loading back waits for the robot to stand"
     world.run(3.0, standing=True)
-    assert world.grade is Grade.FULL
+    assert world.grade == Grade.FULL
 
 
 def test_what_loading_back_costs_is_known() -> None:

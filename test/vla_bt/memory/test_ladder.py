@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_bt.memory.ladder import LONGEST_HOLD, NAMES, Ladder, Level, Limits, after_out_of_memory, climb, hold_s, limits_of, needed
-from vla_bt.settings import SettingsError, TreeSettings
+from vla_bt.settings import SettingsError, TreeSettings, build
 
 LIMITS = Limits((1500.0, 1200.0, 900.0, 700.0, 500.0), room_factor=1.15, hold_s=10.0)
 PERIOD_S = 0.25
@@ -164,7 +164,7 @@ def test_the_settings_give_falling_limits_and_others_are_refused() -> None:
     assert list(shipped.below_mb) == sorted(shipped.below_mb, reverse=True)
     with pytest.raises(SettingsError, match="memory_int8_mb is 1300; expected at most memory_shorten_mb, 1200"):
         limits_of(replace(TreeSettings(), memory_int8_mb=1300.0))
-    assert limits_of(replace(TreeSettings(), **dict.fromkeys(NAMES, 5.0))).below_mb == (5.0,) * 5
+    assert limits_of(build(TreeSettings, dict.fromkeys(NAMES, 5.0), "test")).below_mb == (5.0,) * 5
 
 
 def test_people_are_told_five_levels() -> None:

@@ -121,7 +121,8 @@ class Machine:
     """Stands in for the kernel and for worker processes: what is tested is what the client makes of their ends."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int | None = 0) -> None:
-        self.now_s, self.kills, self.started = 100.0, kills, []
+        self.now_s, self.kills = 100.0, kills
+        self.started: list[str] = []
         self.code: int | None = None
         machine = self
 
