@@ -61,6 +61,8 @@ class TreeSettings:
     contact_hold_s: float = setting(0.5, "a contact blocks its direction for this long [s]", 0.05, 5.0)
     battery_low: float = setting(0.15, "charge below which autonomy stops [fraction]", 0.0, 1.0)
     obstacle_distance_m: float = setting(0.12, "clearance at which a direction is blocked [m]", 0.0, 2.0)
+    braking_mps2: float = setting(1.0, "how hard the robot brakes before an obstacle [m/s^2]", 0.05, 20.0)
+    braking_reaction_s: float = setting(0.5, "twice the time from seeing an obstacle to braking [s]", 0.0, 2.0)
     robot_radius_m: float = setting(0.2, "radius of the robot's footprint [m]", 0.02, 2.0)
     request_valid_for_s: float = setting(0.15, "time to live of each request [s]", 0.02, 0.25)
     handover_s: float = setting(0.4, "time over which control passes between person and policy [s]", 0.0, 3.0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from vla_bt.control.causes import Verdict
 from vla_bt.control.handover import Handover, hand_over
-from vla_bt.control.obstacles import Blocked, limit
+from vla_bt.control.obstacles import Blocked, limit, slowed
 from vla_bt.port import Request
 from vla_bt.proposal import Proposal
 from vla_bt.settings import TreeSettings
@@ -76,6 +76,11 @@ class Composer:
         twist, words = self._shared(proposal, mode, now_s), proposal.words
         if verdict.direction and proposal.source is not Source.SAFETY:
             twist, limited = limit(twist, around)
+            words = f"{words}; {limited}" if limited else words
+        if proposal.source is not Source.SAFETY:
+            settings = self._settings
+            room = (settings.robot_radius_m, settings.obstacle_distance_m)
+            twist, limited = slowed(twist, around, *room, settings.braking_mps2, settings.braking_reaction_s)
             words = f"{words}; {limited}" if limited else words
         return self._request(twist, proposal, tick, stops), words
 

@@ -1,4 +1,4 @@
-"""Which directions are blocked by what is near, and what of a velocity remains.
+"""Which directions are blocked by what is near, how fast the robot may come near it, and what of a velocity remains.
 
 Promises: a velocity is only ever turned along the obstacle and shortened, never lengthened; turning on the spot is never
 limited (the footprint is round); moving straight away from an obstacle is always possible, and so is sliding along it.
@@ -6,13 +6,14 @@ limited (the footprint is round); moving straight away from an obstacle is alway
 Geometry: a point at range ``r`` in the direction ``phi`` that is nearer than robot radius + distance blocks the headings within
 ``asin(n / r)`` of ``phi``, where ``n`` is the range of the nearest point, at least the robot's radius: exactly the headings on
 which the robot would come closer to the point than it already is to the nearest one, or touch it. So the nearest point blocks a
-half-plane, and a wall blocks its own side only, not the way along it.
+half-plane, and a wall blocks its own side only, not the way along it. Before it comes to that, :func:`slowed` keeps the robot at
+speeds from which it still stands in time.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from vla_bt.port import Contact, Scan
 from vla_bt.words import Twist
 
 _SECTORS = ("ahead", "ahead left", "left", "behind left", "behind", "behind right", "right", "ahead right")
+_LOOK_M = 1.5
+"""Nothing beyond this clearance [m] is braked for: from 1.5 m/s the robot stands within it."""
 _SLACK = 1e-3  # each arc is taken this much narrower [rad]: single-precision ranges must not stop a slide along a wall
 
 
@@ -34,12 +37,15 @@ class Blocked:
         Each arc of blocked headings [rad]; half widths are 0..pi/2.
     scan_words, contact_words : str
         The nearest obstacle and the contact for people; empty without.
+    near : ndarray of float64, shape (2, m)
+        Range [m] and direction [rad] of what may have to be braked for.
     """
 
     centre: NDArray[np.float64]
     half_width: NDArray[np.float64]
     scan_words: str = ""
     contact_words: str = ""
+    near: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
 
 
 NOTHING = Blocked(np.zeros(0), np.zeros(0))
@@ -67,9 +73,12 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
     centre: NDArray[np.float64] = np.zeros(0)
     ranges: NDArray[np.float64] = np.zeros(0)
     scan_words = contact_words = ""
+    seen = np.zeros((2, 0))
     if scan is not None:
         measured = scan.ranges
         reach_m = robot_radius_m + distance_m
+        look = np.flatnonzero((measured > 0.0) & (measured < reach_m + _LOOK_M))
+        seen = np.array([measured[look], scan.angle_min + look * scan.angle_increment], np.float64)
         far = bool(measured.size) and bool(np.minimum.reduce(measured) >= reach_m)  # nan is not, and may hide a near one
         near = _NO_RAYS if far else np.flatnonzero(((measured > 0.0) & (measured < reach_m)) | (measured == -np.inf))
         if near.size:
@@ -82,8 +91,47 @@ def blocked(scan: Scan | None, contact: Contact | None, robot_radius_m: float, d
         centre, ranges = np.append(centre, angle), np.append(ranges, robot_radius_m)
         contact_words = sector(angle)
     if not ranges.size:
-        return NOTHING
-    return Blocked(centre, np.arcsin(ranges.min() / ranges), scan_words, contact_words)
+        return Blocked(centre, centre, near=seen) if seen.size else NOTHING
+    return Blocked(centre, np.arcsin(ranges.min() / ranges), scan_words, contact_words, seen)
+
+
+def slowed(
+    twist: Twist, around: Blocked, robot_radius_m: float, distance_m: float, braking_mps2: float, reaction_s: float
+) -> tuple[Twist, str]:
+    """Shorten a velocity to what the robot can still brake from before it comes nearer than ``distance_m`` to what is in its way.
+
+    The way is the strip the footprint sweeps. The speed is the one at which reaction and braking together take the free way:
+    ``v t + v^2 / (2 a) = s``.
+
+    Parameters
+    ----------
+    robot_radius_m, distance_m
+        As for :func:`blocked`.
+    braking_mps2, reaction_s : float
+        How hard the robot brakes [m/s^2], and twice the time until it begins to [s]: what is asked now takes effect when the
+        robot is nearer by then, so with the mere delay it would overshoot.
+
+    Returns
+    -------
+    Twist, str
+        The velocity, its turning unchanged, and what was done in words; empty when nothing was.
+    """
+    speed = twist.speed
+    if speed == 0.0 or not around.near.size:
+        return twist, ""
+    heading = math.atan2(twist.linear_y, twist.linear_x)
+    ranges, directions = around.near
+    ahead, aside = ranges * np.cos(directions - heading), ranges * np.sin(directions - heading)
+    swept = (ahead > 0.0) & (np.abs(aside) < robot_radius_m)
+    if not bool(swept.any()):
+        return twist, ""
+    touch = ahead[swept] - np.sqrt(robot_radius_m**2 - aside[swept] ** 2)
+    free = max(0.0, float(touch.min()) - distance_m)
+    most = braking_mps2 * (math.sqrt(reaction_s**2 + 2.0 * free / braking_mps2) - reaction_s)
+    if most >= speed:
+        return twist, ""
+    share = most / speed
+    return Twist(twist.linear_x * share, twist.linear_y * share, twist.angular_z), f"slows for what is {sector(heading)}"
 
 
 def limit(twist: Twist, around: Blocked) -> tuple[Twist, str]:

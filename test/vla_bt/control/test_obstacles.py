@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vla_bt.control.obstacles import NOTHING, blocked, limit, sector
+from vla_bt.control.obstacles import NOTHING, blocked, limit, sector, slowed
 from vla_bt.port import Contact, Scan
 from vla_bt.words import Twist
 
@@ -155,3 +155,43 @@ def test_360_near_rays_are_weighed_without_a_python_loop() -> None:
     assert bool((full.ranges < RADIUS + DISTANCE).all())
     fastest_s = min(timeit.repeat(lambda: limit(heading(0.5), blocked(full, None, RADIUS, DISTANCE)), number=50, repeat=10)) / 50
     assert fastest_s < 3e-4  # 0.05 ms on a quiet core
+
+
+BRAKING, REACTION = 1.0, 0.5
+
+
+def braked(twist: Twist, ranges: NDArray[np.floating]) -> Twist:
+    return slowed(twist, blocked(scan(ranges), None, RADIUS, DISTANCE), RADIUS, DISTANCE, BRAKING, REACTION)[0]
+
+
+@pytest.mark.parametrize("at", [0.0, 1.2, -2.5])
+def test_a_robot_that_drives_at_a_wall_stands_before_its_clearance(at: float) -> None:
+    gap, speed, under_way = 1.5, 0.5, [heading(at, 0.5)] * 4  # what was asked takes effect, and holds, 0.25 s later
+    for _ in range(400):
+        under_way.append(braked(heading(at, 0.5), wall(RADIUS + gap, at)))
+        wanted = under_way.pop(0).speed
+        speed = max(wanted, speed - BRAKING * 0.05)
+        gap -= speed * 0.05
+    assert DISTANCE - 0.01 <= gap <= DISTANCE + 0.02
+
+
+def test_what_is_beside_the_way_is_not_braked_for() -> None:
+    assert braked(heading(0.0, 0.5), wall(RADIUS + 0.02, math.pi / 2)) == heading(0.0, 0.5)
+    assert braked(heading(0.0, 0.5, 0.4), post(0.5, 0.6)) == heading(0.0, 0.5, 0.4)
+    slow = braked(heading(0.0, 0.5, 0.4), post(0.5, 0.1))
+    assert 0.1 < slow.linear_x < 0.45
+    assert slow.angular_z == 0.4
+    assert braked(heading(math.pi, 0.5), post(0.5, 0.1)) == heading(math.pi, 0.5)
+
+
+@given(st.floats(0.0, 3.0), st.floats(-math.pi, math.pi), st.floats(0.0, 2.0), st.floats(-math.pi, math.pi))
+def test_slowing_keeps_the_direction_and_leaves_room_to_brake(gap: float, at: float, speed: float, way: float) -> None:
+    ranges = post(RADIUS + gap, at)
+    slow = braked(heading(way, speed), ranges)
+    assert slow.speed <= speed + 1e-12
+    assert abs(slow.linear_x * math.sin(way) - slow.linear_y * math.cos(way)) < 1e-9
+    ray = float(ANGLES[round((at + math.pi) / (2 * math.pi / COUNT)) % COUNT])
+    ahead, aside = (RADIUS + gap) * math.cos(ray - way), (RADIUS + gap) * math.sin(ray - way)
+    if ahead > 0.0 and abs(aside) < RADIUS - 1e-6 and gap < 1.5:
+        free = max(0.0, ahead - math.sqrt(RADIUS**2 - aside**2) - DISTANCE)
+        assert slow.speed * REACTION + slow.speed**2 / (2 * BRAKING) <= free + 1e-5
