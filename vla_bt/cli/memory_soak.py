@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -53,7 +54,12 @@ def run(options: argparse.Namespace) -> int:
         end = "\r" if sys.stderr.isatty() else "\n"
         print(f"{words:120s}", end=end, file=sys.stderr, flush=True)
 
-    outcome = soak(options.policy, 60.0 * options.minutes, folder, (640, 360), say)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, tidily
+    try:
+        outcome = soak(options.policy, 60.0 * options.minutes, folder, (640, 360), say)
+    except RuntimeError as problem:
+        print(f"vla-bt memory soak: {problem} (logs: {folder})", file=sys.stderr)
+        return 1
     plot = folder / "soak.png"
     draw(outcome, plot)
     (folder / "series.json").write_text(json.dumps(outcome["series"]), encoding="utf-8")

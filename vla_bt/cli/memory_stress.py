@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.folder or Path("runs") / time.strftime("stress_%Y%m%d_%H%M%S")
     worlds = ("lockstep", "ros") if options.world == "both" else (options.world,)
     guards = ("on", "off") if options.guard == "both" else (options.guard,)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, tidily
     outcomes: list[dict[str, Any]] = []
     plots: list[Path] = []
     try:
