@@ -46,10 +46,9 @@ TRACE_TICKS = 4
 @functools.lru_cache(maxsize=2)
 def _network(name: str) -> Policy:
     """Load a network once a process; ``reset`` starts it anew for each run."""
-    import torch
+    from vla_bt.policy.runtime import set_threads
 
-    torch.set_num_threads(1)  # a step is too small to share
-    cv2.setNumThreads(1)
+    set_threads(1)  # a step is too small to share
     return make_policy(UNTRAINED if name == "untrained" else name)
 
 

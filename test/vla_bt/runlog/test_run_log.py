@@ -299,5 +299,5 @@ def test_the_state_directory_is_the_users(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("XDG_STATE_HOME", "/x/state")
     assert state_directory() == Path("/x/state/vla_bt/runs")
     monkeypatch.setenv("XDG_STATE_HOME", "relative/is/ignored")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert state_directory() == Path("/home/somebody/.local/state/vla_bt/runs")
+    monkeypatch.setenv("HOME", "/nowhere/somebody")
+    assert state_directory() == Path("/nowhere/somebody/.local/state/vla_bt/runs")
