@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 EXAMPLES = """examples:
   vla-bt episodes stats runs/document
   vla-bt episodes stats runs/document --plots plots
+  vla-bt episodes stats runs/document --views runs/document/*.recipes.json
   vla-bt episodes stats old --json | jq '.result.actions'
 """
 
@@ -25,6 +27,7 @@ def add_parser(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="episodes, or folders of them")
+    parser.add_argument("--views", nargs="+", type=Path, default=[], metavar="BOOK", help="count these books' views, too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots (PNG) there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -33,6 +36,7 @@ def add_parser(verbs: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Count; exit code 2 when a file is no episode."""
     from vla_bt.cli.episodes_shared import counted
+    from vla_bt.episodes.dataset import views_of
     from vla_bt.episodes.finding import episode_files
     from vla_bt.episodes.printable import printable
     from vla_bt.episodes.schema import EpisodeError
@@ -40,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.settings import SettingsError
 
     try:
-        result = figures(collect(counted(episode_files(options.paths), "reading")))
+        views = chain.from_iterable(views_of(book).contents() for book in options.views)
+        result = figures(collect(counted(episode_files(options.paths), "reading"), views))
     except EpisodeError as error:
         raise SettingsError(str(error)) from None
     plots: list[str] = []

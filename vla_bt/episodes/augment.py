@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.episodes.dataset import EpisodeDataset, headers
+from vla_bt.episodes.dataset import EpisodeDataset, episode_files
 from vla_bt.episodes.format import Episode
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import is_complete
@@ -38,13 +38,15 @@ def find_sources(folder: Path, shown: Shown) -> list[Source]:
     EpisodeError
         When the folder or a file can't be read.
     """
-    whole = [path for path, attributes in headers(folder) if is_complete(attributes) and attributes.get("origin") != "augmented"]
+    paths = episode_files(folder)
     sources = []
-    for count, path in enumerate(whole, start=1):
+    for count, path in enumerate(paths, start=1):
         content = read(path, images=False)
-        distance = str(content.attributes.get("distance", ""))
-        sources.append(Source(path.stem, digest_of(path), distance, standing_frames(content.columns)))
-        shown(count, len(whole))
+        told = content.attributes
+        if is_complete(told) and told.get("origin") != "augmented":
+            standing = standing_frames(content.columns)
+            sources.append(Source(path.stem, digest_of(path), str(told.get("distance", "")), standing))
+        shown(count, len(paths))
     return sources
 
 

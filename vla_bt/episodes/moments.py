@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.episodes.dataset import headers
-from vla_bt.episodes.format import Episode, load
+from vla_bt.episodes.format import Episode
+from vla_bt.episodes.opening import read
 from vla_bt.episodes.schema import EpisodeError
 from vla_bt.port import Odometry
 from vla_bt.words import Mode, Source, Twist
@@ -72,7 +73,7 @@ def linked_episodes(path: Path) -> list[Path]:
     EpisodeError
         When a file can't be read, or an episode of the demonstration is missing.
     """
-    told = load(path).attributes
+    told = read(path, images=False).attributes
     demonstration = told.get("demonstration_id")
     if not demonstration:
         return [path]

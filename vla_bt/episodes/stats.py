@@ -54,8 +54,8 @@ class Collected:
     duration_s: float = 0.0
 
 
-def collect(paths: Iterable[Path]) -> Collected:
-    """Read everything but the pictures.
+def collect(paths: Iterable[Path], views: Iterable[Content] = ()) -> Collected:
+    """Read everything but the pictures; count the views of episodes, too.
 
     Raises
     ------
@@ -65,6 +65,8 @@ def collect(paths: Iterable[Path]) -> Collected:
     found = Collected()
     for path in paths:
         _add(found, read(path, images=False), path)
+    for view in views:
+        _add(found, view, view.path)
     return found
 
 

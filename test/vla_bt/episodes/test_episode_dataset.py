@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_bt.episodes.augment import find_sources, materialise, spread, standing_frames, write_books
-from vla_bt.episodes.dataset import SPLITS, EpisodeDataset, group_of, split_of
+from vla_bt.episodes.dataset import SPLITS, EpisodeDataset, group_of, split_of, views_of
 from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeInfo, EpisodeWriter, FrameSample, load
 from vla_bt.episodes.recipes import Recipe, draw_general
 from vla_bt.episodes.views import change_attributes
@@ -112,6 +112,24 @@ def test_a_materialised_view_is_the_view(folder: Path, tmp_path: Path) -> None:
     assert materialise(views, tmp_path / "views", silent) == paths  # what is there stays
     assert [path.stat().st_mtime_ns for path in paths] == before
     assert find_sources(tmp_path / "views", silent) == []  # views of views are none
+
+
+def test_views_are_counted_without_their_pictures(folder: Path) -> None:
+    from vla_bt.episodes.stats import collect, figures
+
+    books = write_books(folder, find_sources(folder, silent), 8, 4, 0)
+    episodes = EpisodeDataset.open(folder, books)
+    found = collect([], (content for book in books for content in views_of(book).contents()))
+    assert found.episodes == 12
+    assert found.frames == 12 * FRAMES
+    for kind in ("scenario", "distance"):
+        told = [episodes.attributes(index)[kind] for index in range(4, 16)]
+        assert found.kinds[kind] == {word: told.count(word) for word in told}
+    for index, content in enumerate(episodes.contents()):
+        for name, values in episodes.episode(index).columns.items():
+            if name != "image_crc32":
+                assert np.array_equal(content.columns[name], values, equal_nan=values.dtype.kind == "f"), name
+    assert figures(found)
 
 
 def test_a_source_that_changed_is_refused(folder: Path) -> None:
