@@ -19,7 +19,7 @@ from vla_bt.policy.port import Grade, PolicyOutput
 from vla_bt.policy.worker_exit import OUT_OF_MEMORY
 from vla_bt.words import ZERO
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 POLICY = "stress@tiny"
 
@@ -37,7 +37,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerClient]:
     writer = FrameRingWriter(ring_path(directory), 320, 180)
     writer.write(np.zeros((180, 320, 3), np.uint8), 0.0, time.monotonic())
     client = WorkerClient(POLICY, directory, time.monotonic)
-    until(lambda: client.status().state == "ready", 90.0, "ready worker")
+    until(lambda: client.status().state == "ready", 150.0, "ready worker")
     yield client
     client.close()
     writer.close()
@@ -97,10 +97,10 @@ def test_it_is_unloaded_and_comes_back_step_by_step(client: WorkerClient) -> Non
     time.sleep(0.5)
     assert client.status().state == "dead", "it is not started again by itself"
     client.set_grade(Grade.INT8)
-    until(lambda: client.status().state == "ready", 90.0, "loaded policy")
+    until(lambda: client.status().state == "ready", 150.0, "loaded policy")
     assert answer(client).goal_id == 3
     client.set_grade(Grade.FULL)
-    until(lambda: client.status().state == "ready" and client.status().grade is Grade.FULL, 90.0, "full policy")
+    until(lambda: client.status().state == "ready" and client.status().grade is Grade.FULL, 150.0, "full policy")
     info = client.status().info
     assert info is not None
     assert info.label == "untrained"
@@ -114,7 +114,7 @@ def test_a_kill_that_was_no_want_of_memory_leaves_the_grade(client: WorkerClient
     until(lambda: client.status().state == "dead", 5.0, "word of the death")
     status = client.status()
     assert (status.detail, status.grade, status.out_of_memory) == ("killed by signal 9", Grade.FULL, 0)
-    until(lambda: client.status().state == "ready", 90.0, "restart")
+    until(lambda: client.status().state == "ready", 150.0, "restart")
 
 
 class Machine:
