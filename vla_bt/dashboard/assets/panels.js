@@ -229,7 +229,7 @@ export class Leaves {
         body.append(line);
       }
       const cells = body.children[index].children;
-      [name, number(p50, 3), number(p99, 3), number(worst, 3)].forEach((text, place) => say(cells[place], text));
+      [name, number(p50, 3), number(p99, 2), number(worst, 2)].forEach((text, place) => say(cells[place], text));
       cells[4].firstChild.style.width = `${Math.max(1, (100 * p99) / top)}%`;
     });
   }
