@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
-from robot_world import World, browser_path  # the folder of this script is on the path
+from playwright.sync_api import ViewportSize, sync_playwright
+from robot_world import World, browser_path  # type: ignore[import-not-found]  # the folder of this script is on the path
 
 GOAL = "go around the box on the left to the cup"
-WIDE, TABLET = {"width": 1600, "height": 1000}, {"width": 820, "height": 1180}
+WIDE: ViewportSize = {"width": 1600, "height": 1000}
+TABLET: ViewportSize = {"width": 820, "height": 1180}
 
 
 def wait(page: Any, expression: str, seconds: float = 60.0) -> None:
