@@ -157,15 +157,17 @@ class _Viewer:
 
 async def _served(group: ProcessGroup) -> str:
     """Start a dashboard in the group; returns its address."""
+    log = group.logs / "dashboard.log"
+    before = len(log.read_text()) if log.exists() else 0  # an earlier one's address stands there, too
     group.start("dashboard", ["dashboard", "--port", "0", "--runs", str(group.logs)])
     for _ in range(int(START_S / 0.1)):
         await asyncio.sleep(0.1)
-        found = re.search(r"dashboard: (http://\S+/)", (group.logs / "dashboard.log").read_text())
+        found = re.search(r"dashboard: (http://\S+/)", log.read_text()[before:])
         if found:
             return found[1]
         if "dashboard" in group.dead():
             raise BenchError(f"the dashboard did not start: {group.last_words('dashboard')}")
-    raise BenchError(f"the dashboard did not start within {START_S:g} s (log: {group.logs / 'dashboard.log'})")
+    raise BenchError(f"the dashboard did not start within {START_S:g} s (log: {log})")
 
 
 @contextlib.asynccontextmanager
