@@ -183,17 +183,11 @@ class RosApp:
 
         domain = isolate()
         prepare()
-        import rclpy
-        from rclpy.node import Node
-        from rclpy.signals import SignalHandlerOptions
-
         from vla_bt.app.processes import ProcessGroup
         from vla_bt.memory.monitor import read_report
-        from vla_bt.ros.demo_operator import DemoOperator
+        from vla_bt.ros.demo_operator import LoneOperator
 
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("confined")
-        self._operator = DemoOperator(self._node)
+        self._operator = LoneOperator("confined")
         self._group = group = ProcessGroup(directory, folder / "logs", domain)
         size = ("-p", f"camera_width:={options.camera[0]}", "-p", f"camera_height:={options.camera[1]}")
         group.start("gate")
@@ -255,12 +249,8 @@ class RosApp:
 
     def close(self) -> None:
         """End everything."""
-        import rclpy
-
         self._group.close()
         self._operator.close()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vla_bt.bench.figures import Spread, spread
@@ -30,6 +31,10 @@ MODULES = (
     "vla_bt.ros.sim_node",
     "vla_bt.ros.camera_node",
 )
+
+
+def _same(reading: MemoryReading) -> MemoryReading:
+    return reading
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def measure_branch(ticks: int) -> tuple[Spread, Spread, Spread]:
         for watch in (fine, busy):
             if watch is busy:
                 low = replace(memory.sample(), available_mb=settings.memory_critical_mb / 2.0)
-                memory.reading = lambda low=low: low  # type: ignore[method-assign]
+                memory.reading = partial(_same, low)  # type: ignore[method-assign]
             for count in range(WARM_UP_TICKS + ticks):
                 robot.advance()
                 policy.advance(robot.now())

@@ -9,9 +9,11 @@ import time
 from collections import deque
 from typing import Any
 
+import rclpy
 from geometry_msgs.msg import Twist as TwistMessage
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
@@ -150,3 +152,17 @@ class DemoOperator:
         """Tell whether the tree listens and has published a moment lately."""
         heard = self._goal.get_subscription_count() > 0 and self._mode.get_subscription_count() > 0
         return heard and self._teleop.get_subscription_count() > 0 and time.monotonic() - self.snapshot_s < 1.0
+
+
+class LoneOperator(DemoOperator):
+    """A person with a node and a ROS context of their own, which end with it. Signals stay the program's."""
+
+    def __init__(self, name: str) -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        super().__init__(Node(name))
+
+    def close(self) -> None:
+        """End node and context too."""
+        super().close()
+        self.node.destroy_node()
+        rclpy.try_shutdown()

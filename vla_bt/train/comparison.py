@@ -10,6 +10,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,17 @@ def compare_models(
         run = folder / preset.replace("@", "-at-")
         mine = dataclasses.replace(settings, policy=preset)
         began = time.perf_counter()
-        Trainer(mine, run, lambda line, name=name: say(f"{name}: {line}"), data, start).run(f"vla-bt models {name} --data {data}")
+        Trainer(mine, run, partial(_prefixed, say, name), data, start).run(f"vla-bt models {name} --data {data}")
         policy = load_policy(run / "best")
         if words:
             policy = shrink(policy, Shrink.parse(words))
         row = measured(policy, run, settings.trials, words)
         rows.append({"name": name, "seconds": round(time.perf_counter() - began), **row})
     return rows
+
+
+def _prefixed(say: Say, name: str, line: str) -> None:
+    say(f"{name}: {line}")
 
 
 def measured(policy: NetworkPolicy, run: Path, trials: int, words: str) -> dict[str, Any]:

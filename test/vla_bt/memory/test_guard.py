@@ -120,9 +120,10 @@ def test_nobody_is_stopped_for_a_step_back() -> None:
         state = world.tick(standing=False)
         assert not state.stop
     assert state.level is Level.FINE
-    assert world.grade == Grade.INT8, "loading back waits for the robot to stand"
+    driving = world.grade
+    assert driving is Grade.INT8, "loading back waits for the robot to stand"
     world.run(3.0, standing=True)
-    assert world.grade == Grade.FULL
+    assert world.grade == Grade.FULL  # type: ignore[comparison-overlap]
 
 
 def test_what_loading_back_costs_is_known() -> None:
