@@ -64,7 +64,7 @@ class SceneRenderer:
     def move_cup(self, x: float, y: float) -> None:
         """Put the cup somewhere else [m], with its handle and its shadow."""
         for name, place in self._cup.items():
-            self._model.geom(name).pos[:2] = place + (x - self._scene.cup.x, y - self._scene.cup.y)
+            self._model.geom(name).pos[:2] = np.add(place, (x - self._scene.cup.x, y - self._scene.cup.y))
 
     def forward(self, qpos: NDArray[np.float64], width: int, height: int) -> NDArray[np.uint8]:
         """Draw what the forward camera sees: uint8, shape (height, width, 3), RGB."""
