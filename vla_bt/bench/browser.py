@@ -76,7 +76,10 @@ class Tab:
     async def until(self, expression: str, seconds: float = 90.0) -> None:
         """Wait until an expression is true."""
         end_s = asyncio.get_running_loop().time() + seconds
-        while not await self.value(f"Boolean({expression})"):
+        while True:
+            with contextlib.suppress(BrowserError):  # a page that is still loading has nothing to ask
+                if await self.value(f"Boolean({expression})"):
+                    return
             if asyncio.get_running_loop().time() > end_s:
                 raise BrowserError(f"after {seconds:g} s still not: {expression[:120]}")
             await asyncio.sleep(0.05)
