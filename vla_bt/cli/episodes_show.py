@@ -99,7 +99,9 @@ def _cell(name: str, column: Any, index: int) -> str:
     if index >= len(column):
         return "-"
     value = column[index]
-    if name == "decided_s":
+    if name != "actions" and name != "applied" and column.ndim > 1:
+        return "?"  # another shape than the format's
+    if name == "decided_s" and column.dtype.kind in "fiu":
         since = float(value) - float(column[0])
         return f"+{since:.2f}" if math.isfinite(since) else "-"
     if name == "source" and value in set(map(int, Source)):

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.episodes.dataset import EpisodeDataset, episode_files
-from vla_bt.episodes.format import Episode
+from vla_bt.episodes.format import Episode, columns_of
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import is_complete
 from vla_bt.episodes.recipes import SUFFIX, Book, Source, digest_of, draw_distance, draw_general
-from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeInfo, file_attributes
+from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeInfo, file_attributes, trusted
 from vla_bt.episodes.view_sheet import FRAME, tile, write_sheet
 from vla_bt.episodes.writer import assemble
 
@@ -42,9 +42,9 @@ def find_sources(folder: Path, shown: Shown) -> list[Source]:
     sources = []
     for count, path in enumerate(paths, start=1):
         content = read(path, images=False)
-        told = content.attributes
+        told = trusted(content.attributes)
         if is_complete(told) and told.get("origin") != "augmented":
-            standing = standing_frames(content.columns)
+            standing = standing_frames(columns_of(content)[0])
             sources.append(Source(path.stem, digest_of(path), str(told.get("distance", "")), standing))
         shown(count, len(paths))
     return sources
@@ -101,8 +101,10 @@ def write_episode(episode: Episode, directory: Path) -> Path:
     """Write an episode as a file with its own attributes, under the name they tell; returns its path."""
     height, width = episode.images.shape[1:3]
     name = str(episode.attributes["episode_name"])
-    attributes = file_attributes(EpisodeInfo(), name, _started(episode.attributes), height, width)
-    attributes |= episode.attributes | {"image_height": height, "image_width": width, "image_storage": RAW}
+    started = _started(episode.attributes)
+    attributes = file_attributes(EpisodeInfo(), name, started, height, width) | episode.attributes
+    attributes |= {"started": started.isoformat(timespec="milliseconds")}
+    attributes |= {"image_height": height, "image_width": width, "image_storage": RAW}
     rows = [{column: _value(episode.columns, column, index) for column in COLUMNS} for index in range(episode.frames)]
     return assemble(directory, name, attributes, rows, [partial(_pixels, image) for image in episode.images])
 

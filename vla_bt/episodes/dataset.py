@@ -27,7 +27,7 @@ from vla_bt.episodes.mirror import mirror_words
 from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.plan import is_complete
 from vla_bt.episodes.recipes import Book, Recipe, digest_of, load_book
-from vla_bt.episodes.schema import EpisodeError
+from vla_bt.episodes.schema import EpisodeError, trusted
 from vla_bt.episodes.units import KEYS
 from vla_bt.episodes.views import change_attributes, change_columns, make_view
 
@@ -250,14 +250,14 @@ def goal_of(columns: Mapping[str, NDArray[Any]]) -> str:
 
 
 def headers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return files and attributes of all episodes in a folder, sorted by name.
+    """Return files and attributes of all episodes in a folder, sorted by name; an attribute that can't be is left out.
 
     Raises
     ------
     EpisodeError
         When the folder or a file in it can't be read.
     """
-    return [(path, read(path, images=False).attributes) for path in episode_files(folder)]
+    return [(path, trusted(read(path, images=False).attributes)) for path in episode_files(folder)]
 
 
 def episode_files(folder: Path) -> list[Path]:

@@ -60,7 +60,7 @@ def export_mcap(episode: Episode, path: Path) -> Path:
 def started_s(episode: Episode) -> float:
     """Return when the first frame was decided on [UTC, s]: by the clocks in the file, its name, or 0 where neither tells."""
     zero, decided = episode.attributes.get("clock_zero_utc_s"), episode.columns.get("decided_s")
-    if isinstance(zero, float) and math.isfinite(zero) and zero > 0 and decided is not None and math.isfinite(decided[0]):
+    if isinstance(zero, float) and decided is not None and len(decided) and 0 < zero + float(decided[0]) < 4e9:
         return zero + float(decided[0])
     found = re.search(r"(\d{8}_\d{6})", str(episode.attributes.get("episode_name", "")) + episode.path.stem)
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.episodes.opening import read
+from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import (
     ACTION_CHUNK_SIZE,
@@ -28,6 +28,7 @@ from vla_bt.episodes.schema import (
     FrameSample,
     episode_name,
     safe_name,
+    trusted,
 )
 from vla_bt.episodes.units import SI, action_unit
 from vla_bt.episodes.writer import PART_SUFFIX, EpisodeWriter
@@ -43,6 +44,7 @@ __all__ = [
     "EpisodeInfo",
     "EpisodeWriter",
     "FrameSample",
+    "columns_of",
     "episode_name",
     "load",
     "safe_name",
@@ -87,18 +89,55 @@ def load(path: Path) -> Episode:
         When the file can't be read or is no episode.
     """
     content = read(path)
-    for name in ("images", "actions", "action_event_types"):
+    part = content.parts.get("images")
+    problem = "lacks images" if part is None else f"images {part.why}" if part.why else ""
+    if problem or content.images is None:
+        raise EpisodeError(f"{printable(path)}: not an episode: {problem}")
+    columns, count = columns_of(content)
+    return Episode(path, trusted(content.attributes), columns, content.images[:count], action_unit(content))
+
+
+def columns_of(content: Content) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return the columns of an episode as the format says they are, cut to its frames, and how many these are.
+
+    Raises
+    ------
+    EpisodeError
+        When one that every episode has is missing, or one has another shape or kind.
+    """
+    start = f"{printable(content.path)}: not an episode"
+    for name in ("actions", "action_event_types"):
         part = content.parts.get(name)
         problem = f"lacks {name}" if part is None else f"{name} {part.why}" if part.why else ""
         if problem:
-            raise EpisodeError(f"{printable(path)}: not an episode: {problem}")
-    images, columns = content.images, content.columns
+            raise EpisodeError(f"{start}: {problem}")
     told = content.attributes.get("num_frames", FRAMES)
-    if isinstance(told, bool) or not isinstance(told, int) or told < 0 or images is None:
-        raise EpisodeError(f"{printable(path)}: not an episode: num_frames is {printable(repr(told))}, expected a whole number")
-    count = min(told, len(images))
-    if columns["actions"].shape[1:] != (3,) or len(columns["actions"]) < count:
-        shape = (count, 3)
-        raise EpisodeError(f"{printable(path)}: not an episode: actions are {columns['actions'].shape}, expected {shape}")
-    rows = {name: column[:count] for name, column in columns.items()}
-    return Episode(path, content.attributes, rows, images[:count], action_unit(content))
+    if isinstance(told, bool) or not isinstance(told, int) or told < 0:
+        raise EpisodeError(f"{start}: num_frames is {printable(repr(told))}, expected a whole number")
+    images = content.parts.get("images")
+    stored = images.shape[0] if images is not None and images.shape else len(content.columns["actions"])
+    count = min(told, stored)
+    columns = {}
+    for name, values in content.columns.items():
+        fitting = _as_told(name, values, count)
+        if fitting is None:
+            kind, shape = COLUMNS[name].kind.partition(":")[0], (count, *COLUMNS[name].shape)
+            raise EpisodeError(f"{start}: {name} are {values.shape} {values.dtype}, expected {shape} {kind}")
+        columns[name] = fitting
+    return columns, count
+
+
+def _as_told(name: str, values: NDArray[Any], count: int) -> NDArray[Any] | None:
+    """Return a column in the format's own kind, None when it has another shape or holds what that kind can't."""
+    column = COLUMNS.get(name)
+    if column is None:
+        return values[:count]
+    if len(values) < count or values.shape[1:] != column.shape or (values.dtype == object) != bool(column.text_bytes):
+        return None
+    values = values[:count]
+    if column.text_bytes:
+        return values
+    with np.errstate(all="ignore"):
+        same = values.astype(column.kind)
+    lost = np.isfinite(values) & ~np.isfinite(same) if same.dtype.kind == "f" else same != values
+    return None if lost.any() else same

@@ -9,7 +9,6 @@ Promises: the source is only read; the result is there whole or not at all; it n
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import zlib
@@ -26,6 +25,7 @@ from vla_bt.episodes.check import KEY_VALUES, scenario_in_name
 from vla_bt.episodes.colours import swapped_share
 from vla_bt.episodes.format import Episode, load
 from vla_bt.episodes.printable import printable
+from vla_bt.episodes.recipes import digest_of
 from vla_bt.episodes.schema import (
     COLUMNS,
     DISTANCES,
@@ -177,7 +177,6 @@ def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
         period = round(float(duration) / source.frames, 6)
     else:
         notes.append(f"no duration; {period:g} s a frame are assumed")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     info = EpisodeInfo(
         scenario=printable(scenario, 100),
         frame_period_s=period,
@@ -185,7 +184,7 @@ def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
         distance=distance,
         origin="imported",
         source_episode=printable(path.stem, 200),
-        source_sha256=digest,
+        source_sha256=digest_of(path),
     )
     return info, notes
 

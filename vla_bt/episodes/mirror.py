@@ -66,6 +66,7 @@ def mirror_columns(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     for name in ("odometry", "seen_odometry"):
         if name in columns:
             mirrored[name] = columns[name] * _POSE_AND_TWIST
-    if "goal_text" in columns:
-        mirrored["goal_text"] = np.array([mirror_words(str(text)) for text in columns["goal_text"]], dtype=object)
+    for name in ("goal_text", "subgoal_text"):
+        if name in columns:
+            mirrored[name] = np.array([mirror_words(str(text)) for text in columns[name]], dtype=object)
     return mirrored

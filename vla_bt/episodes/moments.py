@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.episodes.dataset import headers
+from vla_bt.episodes.dataset import episode_files
 from vla_bt.episodes.format import Episode
 from vla_bt.episodes.opening import read
-from vla_bt.episodes.schema import EpisodeError
+from vla_bt.episodes.printable import printable
+from vla_bt.episodes.schema import EpisodeError, trusted
 from vla_bt.port import Odometry
 from vla_bt.words import Mode, Source, Twist
+
+OLDEST_S = 30.0
+"""Nobody decides on an older picture; a file that says so would have the tree tick for ever [s]."""
 
 _NEEDED = ("source", "mode", "goal_text", "frame_sequence", "receipt_s", "decided_s")
 
@@ -73,18 +77,22 @@ def linked_episodes(path: Path) -> list[Path]:
     EpisodeError
         When a file can't be read, or an episode of the demonstration is missing.
     """
-    told = read(path, images=False).attributes
+    told = trusted(read(path, images=False).attributes)
     demonstration = told.get("demonstration_id")
     if not demonstration:
         return [path]
-    found = {
-        int(attributes.get("demonstration_index", 0)): other
-        for other, attributes in headers(path.parent)
-        if attributes.get("demonstration_id") == demonstration
-    }
-    missing = sorted(set(range(max(found))) - set(found))
-    if missing:
-        raise EpisodeError(f"{path.parent}: demonstration {demonstration} lacks its episode {missing[0]}")
+    found = {told.get("demonstration_index", 0): path}
+    for other in episode_files(path.parent):
+        try:
+            attributes = trusted(read(other, images=False).attributes)
+        except EpisodeError:
+            continue  # another recording; one that is missing shows as a gap
+        if attributes.get("demonstration_id") == demonstration:
+            found.setdefault(attributes.get("demonstration_index", 0), other)
+    for expected, index in enumerate(sorted(found)):
+        if index != expected:
+            where = f"{printable(path.parent)}: demonstration {printable(demonstration, 100)}"
+            raise EpisodeError(f"{where} lacks its episode {expected}")
     return [found[index] for index in sorted(found)]
 
 
@@ -104,8 +112,11 @@ def moments_of(episodes: list[Episode]) -> list[Moment]:
                 raise EpisodeError(f"{episode.path}: lacks {name}, so it can't be replayed{hint}")
         for frame in range(episode.frames):
             moments.append(_moment(episode, number, frame, len(moments) + 1))
+    for moment in moments:
+        if not math.isfinite(moment.decided_s):
+            raise EpisodeError(f"{episodes[moment.episode].path}: frame {moment.frame}: doesn't tell when it was decided on")
     for before, after in pairwise(moments):
-        if not (math.isfinite(after.decided_s) and after.decided_s > before.decided_s):
+        if after.decided_s <= before.decided_s:
             where = f"{episodes[after.episode].path}: frame {after.frame}"
             raise EpisodeError(f"{where}: decided at {after.decided_s:.3f} s, not after the frame before")
     if not moments:
@@ -138,7 +149,7 @@ def _moment(episode: Episode, number: int, frame: int, sequence: int) -> Moment:
         image=episode.images[frame],
         sequence=sequence,
         exposure_s=exposure_s if math.isfinite(exposure_s) else receipt_s,
-        receipt_s=min(receipt_s, decided_s),
+        receipt_s=min(max(receipt_s, decided_s - OLDEST_S), decided_s),
         decided_s=decided_s,
         commanded=commanded,
         source=source,

@@ -44,7 +44,7 @@ def contact_sheet(episode: Episode) -> Picture:
     ndarray of uint8, shape (height, width, 3), RGB
     """
     height, width = episode.images.shape[1:3]
-    thumb_height = round(THUMB_WIDTH * height / width)
+    thumb_height = max(1, min(2 * THUMB_WIDTH, round(THUMB_WIDTH * height / width)))
     rows = max(1, math.ceil(episode.frames / COLUMNS))
     cell_width, cell_height = THUMB_WIDTH + MARGIN, thumb_height + CAPTION + MARGIN
     sheet = np.full((HEADER + rows * cell_height + LEGEND, COLUMNS * cell_width + MARGIN, 3), _PAPER, np.uint8)

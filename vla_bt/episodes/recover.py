@@ -21,7 +21,7 @@ from typing import Any
 from vla_bt.episodes.journal import JOURNAL_SUFFIX, MAX_BLOB_BYTES, Journal, JournalBusyError, Record, journals
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import COLUMNS, FRAMES, RAW, STORAGES, EpisodeError, EpisodeInfo, file_attributes
+from vla_bt.episodes.schema import COLUMNS, FRAMES, RAW, STORAGES, EpisodeError, EpisodeInfo, file_attributes, trusted
 from vla_bt.episodes.writer import PART_SUFFIX, Row, assemble
 
 RECOVERED, RUNNING, EMPTY, FINISHED, FAILED = "recovered", "being recorded", "empty", "finished before", "failed"
@@ -108,7 +108,7 @@ def _recover(path: Path, stem: str, journal: Journal) -> Recovery:
     for name in (f"{stem}.h5", f"{stem}_partial.h5"):
         made = directory / name
         if made.exists():
-            held = read(made, images=False).attributes.get("num_frames", 0)
+            held = trusted(read(made, images=False).attributes).get("num_frames", 0)
             if held < len(rows):
                 raise EpisodeError(f"{name} stands beside it with {held} frames; the journal tells of {len(rows)}")
             _delete(leftovers)

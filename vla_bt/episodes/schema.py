@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import h5py
@@ -239,6 +240,24 @@ def file_attributes(
         "source_names": ",".join(f"{source.value}={source.name.lower()}" for source in Source),
         **info.attributes(),
     }
+
+
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
+_KINDS = {name: type(value) for name, value in file_attributes(EpisodeInfo(), "", _NEVER, 1, 1).items()}
+
+
+def trusted(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's attributes without those of the format that hold what they can't: a text where a number belongs.
+
+    Whoever reads them then finds them missing, as in an older file; ``vla-bt episodes check`` names them.
+    """
+    return {name: value for name, value in attributes.items() if name not in _KINDS or _fits(value, _KINDS[name])}
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is kind
 
 
 def row_of(sample: FrameSample, index: int, image_crc32: int, dropped_before: int = 0) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.episodes.format import columns_of
 from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import EpisodeError
+from vla_bt.episodes.schema import trusted
 from vla_bt.episodes.units import KEYS, SI, action_unit
 
 AXES = ("linear_x", "linear_y", "angular_z")
@@ -64,31 +65,25 @@ def collect(paths: Iterable[Path], views: Iterable[Content] = ()) -> Collected:
     """
     found = Collected()
     for path in paths:
-        _add(found, read(path, images=False), path)
+        _add(found, read(path, images=False))
     for view in views:
-        _add(found, view, view.path)
+        _add(found, view)
     return found
 
 
-def _add(found: Collected, content: Content, path: Path) -> None:
-    actions = content.columns.get("actions")
-    if actions is None or actions.ndim != 2 or actions.shape[1] != 3 or actions.dtype.kind not in "fiu":
-        raise EpisodeError(f"{printable(path)}: not an episode: no actions of shape (n, 3)")
-    told = content.attributes
+def _add(found: Collected, content: Content) -> None:
+    columns, _ = columns_of(content)
+    actions, told = columns["actions"], trusted(content.attributes)
     for kind in KINDS[:-1]:
         found.kinds[kind][printable(told.get(kind) or "not told", 60)] += 1
     found.cells[tuple(printable(told.get(kind) or "not told", 60) for kind in KINDS[:3])] += 1  # type: ignore[index]
-    for number in content.columns.get("source", ()):
+    for number in columns.get("source", ()):
         found.kinds["source"][_source_name(number)] += 1
-    events = content.columns.get("action_event_types", np.empty(0, object))
-    found.events.update(printable(event, 40) for event in events)
-    known = content.columns.get("commanded", actions).astype(np.float64)
-    known = known if known.shape == actions.shape else actions.astype(np.float64)
-    found.actions[action_unit(content)].append(known)
+    found.events.update(printable(event, 40) for event in columns["action_event_types"])
+    found.actions[action_unit(content)].append(columns.get("commanded", actions).astype(np.float64))
     found.episodes += 1
     found.frames += len(actions)
-    duration = told.get("total_duration")
-    found.duration_s += float(duration) if isinstance(duration, (int, float)) and np.isfinite(duration) else 0.0
+    found.duration_s += told.get("total_duration", 0.0)
 
 
 def _source_name(number: Any) -> str:

@@ -21,6 +21,9 @@ BAR = 64
 RATE = 10
 """Pictures a second; more than an episode's, since players jump badly in films of one picture a second."""
 
+LONGEST_PERIOD_S = 60.0
+"""A file that tells of longer ones is not believed: the film would have no end [s]."""
+
 _PAPER, _INK, _FAINT = (250, 249, 247), (34, 34, 34), (110, 110, 110)
 
 
@@ -50,7 +53,7 @@ def period_of(episode: Episode) -> float:
     """Return the time from frame to frame [s]: as the file tells it, by its duration, or the format's."""
     for name, frames in (("frame_period_s", 1), ("total_duration", max(1, episode.frames))):
         told = episode.attributes.get(name)
-        if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < 1e6:
+        if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < LONGEST_PERIOD_S * frames:
             return float(told) / frames
     return EpisodeInfo().frame_period_s
 
@@ -67,7 +70,7 @@ def shown_at(episode: Episode) -> list[float]:
 
 def _still(episode: Episode, index: int, since_s: float) -> NDArray[np.uint8]:
     image = episode.images[index]
-    height = round(WIDTH * image.shape[0] / image.shape[1] / 2) * 2
+    height = max(2, min(WIDTH, round(WIDTH * image.shape[0] / image.shape[1] / 2) * 2))
     picture = np.full((height + BAR, WIDTH, 3), _PAPER, np.uint8)
     view = np.ascontiguousarray(cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA))
     source = source_of(episode, index)

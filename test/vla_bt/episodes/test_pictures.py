@@ -102,7 +102,7 @@ def test_a_file_of_the_original_format_alone_can_be_shown(tmp_path: Path) -> Non
         file["actions"] = np.full((18, 2), 1.15)
         file["action_event_types"] = np.array(["episode_start"] + ["start_action"] * 17, dtype="S16")
         file.attrs["num_frames"] = 18
-    with pytest.raises(EpisodeError, match=r"actions are \(18, 2\), expected \(18, 3\)"):
+    with pytest.raises(EpisodeError, match=r"actions are \(18, 2\) float64, expected \(18, 3\)"):
         load(path)
     with h5py.File(path, "a") as file:
         del file["actions"]

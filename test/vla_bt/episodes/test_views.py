@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ NAME = "episode_20261122_120000_1box_vert_left"
 @pytest.fixture
 def episode(make_sample: Callable[..., FrameSample]) -> Episode:
     samples = [make_sample(index, action=Twist(0.3, 0.1, -0.2) if index < 12 else Twist()) for index in range(FRAMES)]
+    samples = [replace(sample, subgoal_text=sample.goal_text) for sample in samples]
     rows = [row_of(sample, index, index) for index, sample in enumerate(samples)]
     columns = {
         name: np.array([row[name] for row in rows], dtype=object if isinstance(rows[0][name], str) else None) for name in rows[0]
@@ -55,7 +57,8 @@ def test_a_mirror_image_is_mirrored_in_everything(episode: Episode) -> None:
     assert made.columns["commanded"][3] == pytest.approx([0.3, -0.1, 0.2])
     assert made.columns["actions"][0].tolist() == [0.0, 0.0, 0.0]
     assert made.columns["odometry"][2] == pytest.approx([2.0, -0.5, -0.1, 0.1, 0.0, 0.0])
-    assert set(made.columns["goal_text"]) == {"go around the box on the right to the cup"}
+    for name in ("goal_text", "subgoal_text"):
+        assert set(made.columns[name]) == {"go around the box on the right to the cup"}, name
     told = made.attributes
     assert (told["scenario"], told["position"], told["key_pattern"]) == ("1box_vert_right", "left", "w e t")
     assert episode.columns["commanded"][3] == pytest.approx([0.3, 0.1, -0.2])  # the source is as it was
