@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def add_parser(verbs: Any) -> None:
         "check",
         help="say what is wrong with episodes",
         description="Check episode files, also those of the original format: shapes, attributes, times, units, colour order, "
-        "pictures that came after the command, that leak, repeat or changed. Files are only read.",
+        "pictures that came after the command, that leak, repeat or changed; and several files against each other: a "
+        "demonstration's links, and what is there twice. Files are only read.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -37,7 +39,7 @@ def add_parser(verbs: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check; exit code 0 when nothing worse than a note was found, else 1."""
     from vla_bt.cli.episodes_shared import counted
-    from vla_bt.episodes.check import CODES, check_file
+    from vla_bt.episodes.check import CODES, Report, check_files
     from vla_bt.episodes.check_frames import NOTE
     from vla_bt.episodes.finding import episode_files
     from vla_bt.episodes.printable import printable
@@ -50,14 +52,15 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if not options.paths:
         raise SettingsError("no PATH; name episodes or folders of them, or ask for --codes")
-    reports = []
-    for path in counted(episode_files(options.paths), "checking"):
-        report = check_file(path)
-        reports.append(report)
+    by_path: dict[Path, Report] = {}
+    for report in check_files(counted(episode_files(options.paths), "checking")):
+        known = by_path.get(report.path)
+        by_path[report.path] = report if known is None else replace(known, findings=report.findings + known.findings)
         if not options.json:
             for found in report.findings:
                 where = f" (frame {_frames(found.frames)})" if found.frames else ""
-                print(f"{printable(path)}: {found.severity}: {found.code}: {found.words}{where}", flush=True)
+                print(f"{printable(report.path)}: {found.severity}: {found.code}: {found.words}{where}", flush=True)
+    reports = list(by_path.values())
     bad = [report for report in reports if report.worst not in ("", NOTE)]
     codes = Counter(found.code for report in reports for found in report.findings)
     if options.json:

@@ -8,7 +8,7 @@ Promises: any file gets an answer, damaged and foreign ones too; files of the or
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vla_bt.episodes import check_frames
 from vla_bt.episodes.check_frames import ERROR, NOTE, WARNING, Finding
+from vla_bt.episodes.check_together import Traits, check_together, traits_of
 from vla_bt.episodes.opening import Content, EpisodeError, read
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import COLUMNS, DISTANCES, FRAMES, ORIGINS, PATTERNS, POSITIONS, SCHEMA_VERSION, EpisodeInfo
@@ -49,6 +50,10 @@ CODES: dict[str, tuple[str, str]] = {
     "blank-images": (ERROR, "a picture of one colour"),
     "picture-changed": (ERROR, "a picture differs from its checksum"),
     "frames-dropped": (NOTE, "the recorder lost frames between those here"),
+    "duplicate-episode": (ERROR, "several files: a name or half of the pictures are another file's, too"),
+    "link-missing": (WARNING, "several files: an episode of a demonstration isn't among them"),
+    "link-wrong": (ERROR, "several files: two episodes of a demonstration contradict each other"),
+    "link-gap": (WARNING, "several files: a demonstration goes on later than a period after its last frame"),
     "unknown-name": (NOTE, "a name that the format does not have"),
 }
 """Code -> severity and meaning."""
@@ -62,11 +67,12 @@ _NEVER_NAN = ("actions", "commanded")
 
 @dataclass(frozen=True)
 class Report:
-    """What was found in one file, the worst first."""
+    """What was found in one file, the worst first, and what tells it from others."""
 
     path: Path
     findings: tuple[Finding, ...]
     frames: int = 0
+    traits: Traits | None = None
 
     @property
     def worst(self) -> str:
@@ -84,7 +90,22 @@ def check_file(path: Path) -> Report:
     found = list(_check(content))
     order = (ERROR, WARNING, NOTE)
     frames = len(content.images) if content.images is not None else 0
-    return Report(path, tuple(sorted(found, key=lambda each: order.index(each.severity))), frames)
+    return Report(path, tuple(sorted(found, key=lambda each: order.index(each.severity))), frames, traits_of(content))
+
+
+def check_files(paths: Iterable[Path]) -> Iterator[Report]:
+    """Check files one by one and yield each as it is done, then those again to which the others gave cause, with that alone."""
+    traits = []
+    for path in paths:
+        report = check_file(path)
+        if report.traits is not None:
+            traits.append(report.traits)
+        yield report
+    found: dict[Path, list[Finding]] = {}
+    for path, code, words in check_together(traits):
+        found.setdefault(path, []).append(_found(code, words))
+    for path, findings in sorted(found.items()):
+        yield Report(path, tuple(findings))
 
 
 def _check(content: Content) -> Iterator[Finding]:
@@ -248,6 +269,8 @@ def _usable(content: Content) -> check_frames.Frames | None:
     columns = {
         name: column
         for name, column in content.columns.items()
-        if name in COLUMNS and len(column) == len(images) and (column.dtype == object) == bool(COLUMNS[name].text_bytes)
+        if name in COLUMNS
+        and column.shape == (len(images), *COLUMNS[name].shape)
+        and (column.dtype == object) == bool(COLUMNS[name].text_bytes)
     }
     return check_frames.Frames(images, columns, content.attributes, jpeg="jpeg" in content.parts["images"].packed)

@@ -282,7 +282,8 @@ def test_unknown_name_is_told_harmlessly(old: Path) -> None:
 
 
 def test_every_code_is_tested_here() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
+    here = Path(__file__)
+    source = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_check_together.py")))
     assert [code for code in CODES if f'"{code}"' not in source] == []
 
 
@@ -291,7 +292,8 @@ def test_the_verbs_exit_codes(episode: Path, old: Path, tmp_path: Path, capsys: 
     assert main(["episodes", "check", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert f"{old}: warning: unit-unknown: " in out
-    assert out.endswith("2 checked, 1 with errors or warnings\n")
+    assert f"{episode}: error: duplicate-episode: " in out  # both show the same room
+    assert out.endswith("2 checked, 2 with errors or warnings\n")
     assert main(["episodes", "check", str(tmp_path / "none")]) == 2
     assert main(["episodes", "check"]) == 2
     assert "no such file or folder" in capsys.readouterr().err
