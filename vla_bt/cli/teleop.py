@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PERIOD_S = 0.05
 LISTENER_WAIT_S = 5.0
-SETTLE_S = 0.3  # the listeners of the other topics are found about when the first one is
+SETTLE_S = 2.0  # for the other listeners and the services; they are found about when the first one is
 STOP_REPEAT_S = 0.2
 RESET_DELAY_S = 0.2  # lets the released input reach the gate before the reset does
 
@@ -147,7 +147,14 @@ def _progress(folder: Path, plan: Plan, cell: Cell | None) -> str:
 def in_thread(work: Callable[[], str]) -> Future[str]:
     """Do something that takes a while beside the driving, in a thread that nobody waits for at the end."""
     done: Future[str] = Future()
-    threading.Thread(target=lambda: done.set_result(work()), daemon=True).start()
+
+    def finish() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:  # else whoever waits for it would wait for ever
+            done.set_result(f"can't be counted: {error}")
+
+    threading.Thread(target=finish, daemon=True).start()
     return done
 
 
@@ -222,7 +229,10 @@ class _Session:
         while not self._link.heard and time.monotonic() < until_s:
             self._link.spin()
             time.sleep(PERIOD_S)
-        time.sleep(SETTLE_S)
+        until_s = time.monotonic() + SETTLE_S
+        while not self._link.all_found and time.monotonic() < until_s:
+            self._link.spin()
+            time.sleep(PERIOD_S)
         return self._link.heard
 
     def _take(self, key: str) -> bool:
@@ -277,12 +287,12 @@ class _Session:
             if not self._link.reset():
                 self._say("no gate answers: nothing was reset")
         self._link.spin()
-        self._say(self._link.answer())
+        self._say(self._link.answer(now_s))
 
     def _collect(self, console: CollectingConsole, now_s: float) -> None:
         """Press a guide's keys; begin to record once the tree has taken the label; say what was counted."""
         console.advance(now_s)
-        refusal = self._link.labelled()
+        refusal = self._link.labelled(now_s)
         if refusal == "" and console.cell is not None:
             self._link.record(True)
             console.begun(now_s)

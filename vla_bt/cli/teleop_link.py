@@ -12,6 +12,9 @@ from vla_bt.words import ZERO, Twist
 if TYPE_CHECKING:
     from vla_bt.episodes.plan import Cell
 
+ANSWER_LIMIT_S = 5.0
+"""A service that says nothing for so long was killed in mid-call, or hangs [s]."""
+
 
 class TeleopLink:
     """The topics and the service this program talks to."""
@@ -36,8 +39,8 @@ class TeleopLink:
         self._record = node.create_client(SetBool, "tree/record")
         self._set_request = SetParametersAtomically.Request
         self._set = node.create_client(SetParametersAtomically, "tree/set_parameters_atomically")
-        self._labelled: Any = None
-        self._answers: list[tuple[str, Any]] = []
+        self._labelled: tuple[float, Any] | None = None  # when it was asked, and what will answer
+        self._answers: list[tuple[str, float, Any]] = []
         node.create_subscription(String, "mode_status", self._on_mode, qos.LATCHED)
         node.create_subscription(String, "record_status", self._on_recorder, qos.LATCHED)
         self.mode = ""
@@ -57,6 +60,13 @@ class TeleopLink:
     def heard(self) -> bool:
         """Somebody listens to the velocities."""
         return bool(self._velocity.get_subscription_count() > 0)
+
+    @property
+    def all_found(self) -> bool:
+        """Somebody listens to everything that is published here, and both programs with services are there."""
+        publishers = (self._velocity, self._stop, *self._texts.values())
+        heard = all(publisher.get_subscription_count() > 0 for publisher in publishers)
+        return heard and all(client.service_is_ready() for client in (self._reset, self._record, self._set))
 
     def spin(self) -> None:
         """Take what has arrived."""
@@ -87,14 +97,14 @@ class TeleopLink:
         """Ask the gate for a reset; False when there is none."""
         if not self._reset.service_is_ready():
             return False
-        self._answers.append(("gate", self._reset.call_async(self._trigger.Request())))
+        self._answers.append(("gate", time.monotonic(), self._reset.call_async(self._trigger.Request())))
         return True
 
     def record(self, wanted: bool) -> bool:
         """Ask the tree to record or to end it; False when there is none."""
         if not self._record.service_is_ready():
             return False
-        self._answers.append(("tree", self._record.call_async(self._record_request(data=wanted))))
+        self._answers.append(("tree", time.monotonic(), self._record.call_async(self._record_request(data=wanted))))
         return True
 
     def label(self, cell: Cell, key_pattern: str) -> bool:
@@ -106,22 +116,36 @@ class TeleopLink:
         values = {**cell._asdict(), "key_pattern": key_pattern}
         request = self._set_request()
         request.parameters = [Parameter(f"record_{name}", value=value).to_parameter_msg() for name, value in values.items()]
-        self._labelled = self._set.call_async(request)
+        self._labelled = (time.monotonic(), self._set.call_async(request))
         return True
 
-    def labelled(self) -> str | None:
-        """Return once what the tree says of a label: empty when it took it, else why not; None while it says nothing."""
-        if self._labelled is None or not self._labelled.done():
+    def labelled(self, now_s: float) -> str | None:
+        """Return once what the tree says of a label: empty when it took it, else why not; None while it may still answer."""
+        if self._labelled is None:
             return None
-        result, self._labelled = self._labelled.result().result, None
-        return "" if result.successful else f"tree: {result.reason}"
+        asked_s, answer = self._labelled
+        if answer.done():
+            self._labelled = None
+            result = answer.result().result
+            return "" if result.successful else f"tree: {result.reason}"
+        if now_s - asked_s < ANSWER_LIMIT_S:
+            return None
+        self._labelled = None
+        self._set.remove_pending_request(answer)
+        return f"tree: no answer within {ANSWER_LIMIT_S:g} s; nothing is recorded"
 
-    def answer(self) -> str:
-        """Return each service's answer once, in the order they were asked."""
-        if not self._answers or not self._answers[0][1].done():
+    def answer(self, now_s: float) -> str:
+        """Return each service's answer once, in the order they were asked; one that doesn't come is said, and not waited for."""
+        if not self._answers:
             return ""
-        who, answer = self._answers.pop(0)
-        return f"{who}: {answer.result().message}"
+        who, asked_s, answer = self._answers[0]
+        if not answer.done() and now_s - asked_s < ANSWER_LIMIT_S:
+            return ""
+        self._answers.pop(0)
+        if answer.done():
+            return f"{who}: {answer.result().message}"
+        (self._reset if who == "gate" else self._record).remove_pending_request(answer)
+        return f"{who}: no answer within {ANSWER_LIMIT_S:g} s"
 
     def rest(self) -> None:
         """Leave with zero, and give it time to go out."""
