@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.settings import SettingsError
 
     try:
-        views = chain.from_iterable(views_of(book).contents() for book in options.views)
+        views = chain.from_iterable(each.contents() for each in views_of(options.views))
         result = figures(collect(counted(episode_files(options.paths), "reading"), views))
     except EpisodeError as error:
         raise SettingsError(str(error)) from None

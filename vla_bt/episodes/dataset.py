@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.episodes.format import Episode, load
+from vla_bt.episodes.format import Episode, columns_of, load
 from vla_bt.episodes.mirror import mirror_words
 from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.plan import is_complete
@@ -211,7 +211,9 @@ class EpisodeDataset(Sequence[Item]):
             if content is None:
                 content = read_already[entry.path] = read(entry.path, images=False)
             if entry.recipe is not None:
-                content = replace(content, attributes=entry.attributes, columns=change_columns(content.columns, entry.recipe))
+                content = replace(
+                    content, attributes=entry.attributes, columns=change_columns(columns_of(content)[0], entry.recipe)
+                )
             yield content
 
     def source(self, index: int) -> Episode:
@@ -232,16 +234,23 @@ class EpisodeDataset(Sequence[Item]):
         return episode
 
 
-def views_of(book: Path) -> EpisodeDataset:
-    """Return the views of a book of recipes that lies beside its sources.
+def views_of(books: Iterable[Path]) -> list[EpisodeDataset]:
+    """Return the views of books that lie beside their sources, those of one folder together: its files are read once.
 
     Raises
     ------
     EpisodeError
         As :meth:`EpisodeDataset.open` does.
     """
-    episodes = EpisodeDataset.open(book.parent, [book])
-    return episodes[len(episodes) - len(load_book(book).entries) :]
+    folders: dict[Path, list[Path]] = {}
+    for path in books:
+        folders.setdefault(path.parent, []).append(path)
+    found = []
+    for folder, paths in folders.items():
+        inside = [load_book(path) for path in paths]
+        episodes = EpisodeDataset.open(folder, inside)
+        found.append(episodes[len(episodes) - sum(len(book.entries) for book in inside) :])
+    return found
 
 
 def goal_of(columns: Mapping[str, NDArray[Any]]) -> str:

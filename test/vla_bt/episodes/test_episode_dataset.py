@@ -119,7 +119,7 @@ def test_views_are_counted_without_their_pictures(folder: Path) -> None:
 
     books = write_books(folder, find_sources(folder, silent), 8, 4, 0)
     episodes = EpisodeDataset.open(folder, books)
-    found = collect([], (content for book in books for content in views_of(book).contents()))
+    found = collect([], (content for views in views_of(list(books)) for content in views.contents()))
     assert found.episodes == 12
     assert found.frames == 12 * FRAMES
     for kind in ("scenario", "distance"):
