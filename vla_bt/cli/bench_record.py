@@ -22,6 +22,10 @@ RUNS = ((1.0, False), (10.0, False), (10.0, True), (30.0, False))
 """Rates [Hz], and whether a plain h5py loop takes the recorder's place."""
 
 NO_LOSS_HZ = 10.0
+MOST_LATE = 0.05
+"""Share of the frames due that may never be asked for: with more the machine was too busy to say that none was lost."""
+
+AIM = f"no frame lost up to {NO_LOSS_HZ:g} Hz"
 SPARE_BYTES = 500_000_000
 EXAMPLES = """examples:
   vla-bt bench record                      about a minute and a half, on the disk of the current directory
@@ -37,7 +41,8 @@ def add_parser(subparsers: Any) -> None:
         help="cost of recording: lost frames, the tick, the processor, the disk",
         description="Record 720p noise at 1, 10 and 30 Hz while the real tree ticks at 20 Hz, in turns with not recording; "
         "a plain h5py loop in the recorder's place; and each way of writing as fast as it goes, beside the disk's own limit. "
-        f"Exit code 0 only if no frame was lost up to {NO_LOSS_HZ:g} Hz.",
+        f"Exit code 0 only if up to {NO_LOSS_HZ:g} Hz no frame was lost, and no more than {MOST_LATE:.0%} of those due were "
+        "never asked for because a tick or the camera came late.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,9 +95,25 @@ def _recording(options: argparse.Namespace) -> int:
             costs.append(measure_rate(Path(folder), rate_hz, options.seconds, plain))
         _say("writing as fast as it goes ...")
         writing = measure_writing(Path(folder))
-    lost = sum(cost.lost for cost in costs if cost.rate_hz <= NO_LOSS_HZ and cost.to == "recorder")
-    print(json.dumps(_report(options, costs, writing, lost), indent=2) if options.json else _table(costs, writing))
-    return 0 if not lost else 1
+    missed = _missed(costs)
+    if options.json:
+        print(json.dumps(_report(options, costs, writing, missed), indent=2))
+    else:
+        print(f"{_table(costs, writing)}\n\n{AIM}: {missed or 'met'}")
+    return 1 if missed else 0
+
+
+def _missed(costs: list[RateCost]) -> str:
+    """Say why the aim is missed; empty when it is met."""
+    words = []
+    for cost in costs:
+        if cost.rate_hz > NO_LOSS_HZ or cost.to != "recorder":
+            continue
+        if cost.lost:
+            words.append(f"{cost.lost} of {cost.handed} lost at {cost.rate_hz:g} Hz")
+        if cost.late > MOST_LATE * cost.due:
+            words.append(f"{cost.late} of {cost.due} never asked for at {cost.rate_hz:g} Hz, as ticks or the camera came late")
+    return "; ".join(words)
 
 
 def _added_ms(cost: RateCost, by: str) -> float:
@@ -100,7 +121,7 @@ def _added_ms(cost: RateCost, by: str) -> float:
     return 1e3 * (on.p99 - off.p99)
 
 
-def _report(options: argparse.Namespace, costs: list[RateCost], writing: list[WriteCost], lost: int) -> dict[str, Any]:
+def _report(options: argparse.Namespace, costs: list[RateCost], writing: list[WriteCost], missed: str) -> dict[str, Any]:
     rows = []
     for cost in costs:
         rows.append(
@@ -131,7 +152,7 @@ def _report(options: argparse.Namespace, costs: list[RateCost], writing: list[Wr
         way.name: {"mb_per_s": round(way.megabytes_a_second, 1), "cpu_ms_per_frame": round(way.cpu_ms, 3)} for way in writing
     }
     return {
-        "result": {"seconds": options.seconds, "aim": f"no frame lost up to {NO_LOSS_HZ:g} Hz", "aim_met": not lost},
+        "result": {"seconds": options.seconds, "aim": AIM, "aim_met": not missed, "missed": missed},
         "timing": {"rates": rows, "as_fast_as_it_goes": written},
     }
 

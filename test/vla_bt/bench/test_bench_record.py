@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from vla_bt.bench import compression, record
-from vla_bt.bench.record import FRAME_BYTES, measure_rate, measure_writing
+from vla_bt.bench.figures import spread
+from vla_bt.bench.record import FRAME_BYTES, RateCost, measure_rate, measure_writing
 from vla_bt.cli import bench_record
 from vla_bt.cli.main import main
 from vla_bt.episodes.recorder import EpisodeRecorder
@@ -37,6 +38,34 @@ def test_a_frame_that_is_dropped_is_lost(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(EpisodeRecorder, "offer", dropping)
     assert measure_rate(tmp_path, 30.0, 2.0).lost == 1
+
+
+@pytest.mark.parametrize(
+    "handed, recorded, due, code, words",
+    [
+        (100, 100, 100, 0, "met"),
+        (96, 96, 100, 0, "met"),
+        (100, 99, 100, 1, "1 of 100 lost at 10 Hz"),
+        (94, 94, 100, 1, "6 of 100 never asked for at 10 Hz, as ticks or the camera came late"),
+    ],
+)
+def test_the_exit_code_heeds_what_was_lost_and_what_nobody_asked_for(
+    handed: int,
+    recorded: int,
+    due: int,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tick, load = spread([0.001]), {"cores": 2, "cores_busy": 1.0}
+    counts = (due, handed, recorded, 0)
+    cost = RateCost(10.0, "tree", "recorder", *counts, tick, tick, tick, tick, 0.1, 0.1, 1, load)
+    monkeypatch.setattr(record, "measure_rate", lambda *_: cost)
+    monkeypatch.setattr(record, "measure_writing", lambda _: [])
+    assert main(["bench", "record", "--folder", str(tmp_path)]) == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"no frame lost up to 10 Hz: {words}")
 
 
 def test_every_way_of_writing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
