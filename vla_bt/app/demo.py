@@ -19,6 +19,7 @@ from vla_bt.app.demo_view import DemoView
 from vla_bt.app.path_picture import PathPoint, draw_path
 from vla_bt.app.processes import ProcessGroup, left_behind
 from vla_bt.camera.ring import FrameRingReader
+from vla_bt.policy.names import DEFAULT
 from vla_bt.ros.demo_operator import TELEOP_PERIOD_S, DemoOperator
 from vla_bt.sim.check import GOAL_RADIUS_M
 from vla_bt.sim.scenes import make_scene
@@ -156,7 +157,7 @@ class Demo:
         self.group.start("gate")
         self.group.start("sim", ["--ros-args", "-p", f"scene:={SCENE}", "-p", f"seed:={self.seed}"])
         self.group.start("bridge")
-        self._start_tree("expert")
+        self._start_tree(DEFAULT)
         if not self.watch(30.0, until=lambda: self.camera_rate(1.0) > 0.0 and self.operator.has_gate()):
             raise DemoError(f"no camera frame or no gate after 30 s (logs: {self.group.logs})")
         self.watch(1.0)
@@ -196,7 +197,10 @@ class Demo:
     def vla(self) -> None:
         """Let the policy drive to the cup."""
         self._back_to_start()
-        self.view.begin(f'vla: "{GOAL}" (expert: SIMULATOR TRUTH, NOT VISION)')
+        policy = self.operator.snapshot.get("policy", {})
+        name, label = policy.get("name", ""), policy.get("label", "")
+        self.view.begin(f'vla: "{GOAL}" ({name}: {label})')
+        self.check("drives by sight", name == DEFAULT and label.startswith("trained"), f"{name}: {label}")
         self.operator.set_mode("vla")
         self.operator.give_goal(GOAL)
         self._reach("vla")

@@ -18,7 +18,7 @@ from vla_bt.control.gate import GateRule
 from vla_bt.policy.expert import CHUNK, PERIOD_S, SURE_M, UNSURE_M, ExpertPolicy
 from vla_bt.policy.port import PolicyStep
 from vla_bt.port import Request
-from vla_bt.settings import GateSettings
+from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
 from vla_bt.sim.scenes import Scene
 from vla_bt.sim.truth import BoxTruth, Truth
@@ -30,6 +30,7 @@ AUXILIARY = 10
 """Cup, then nearest and farthest corner of the first and of the second box: x and y of each in ``base_link`` [m]."""
 
 _STAYS_S = 0.8
+_CLAIMS = TreeSettings().stop_probability
 
 Push = tuple[float, float, float, float, float]
 """Time, force_x, force_y, torque, duration of a push from outside [s, N, N, N m, s]."""
@@ -186,7 +187,7 @@ def _action(newest: tuple[float, PolicyStep] | None, now: float) -> tuple[Twist,
     if newest is None:
         return ZERO, False
     made_s, step = newest
-    if step.stop_probability >= 0.5:
+    if step.stop_probability >= _CLAIMS:
         return ZERO, True
     index = int((now - made_s) / step.action_period_s + 1e-9)
     if not 0 <= index < len(step.actions):

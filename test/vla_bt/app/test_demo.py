@@ -70,7 +70,7 @@ def test_the_demo_succeeds_and_leaves_what_it_promises(tmp_path: Path) -> None:
         "reset",
     ):
         assert checks[name]["ok"], checks[name]
-    assert "SIMULATOR TRUTH, NOT VISION" in output
+    assert "drives by sight: small-cnn: trained in the simulator" in output
     assert summary["timing"]["estop_to_zero_s"] < 0.3
     whole = sorted(path for path in run.glob("episode_*.h5") if "partial" not in path.name)
     assert whole

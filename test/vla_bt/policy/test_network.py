@@ -76,7 +76,9 @@ def test_full_size_networks_have_one_of_each_model(name: str) -> None:
         network = PolicyNetwork(config, tokenizers_for(config))
     keys = network.state_dict().keys()
     counts = {part: sum(key.startswith(f"encoders.{part}.") for key in keys) for part in ("kosmos", "clip")}
-    if name.startswith("small"):
+    if name == "stress":  # made to fill memory, of no document's size
+        assert counts["kosmos"] == 0 < counts["clip"] < 398
+    elif name.startswith("small"):
         size = sum(parameter.numel() for parameter in network.parameters())
         assert size < 5_000_000
     else:

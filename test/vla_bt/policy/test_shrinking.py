@@ -71,7 +71,7 @@ def test_names_say_how(tmp_path: Path) -> None:
     policy = make_policy("small-cnn@bf16")
     assert isinstance(policy, NetworkPolicy)
     assert policy.network.dtype == torch.bfloat16
-    with pytest.raises(SettingsError, match="sizes: full, tiny"):
+    with pytest.raises(SettingsError, match="sizes: full, small, tiny"):
         make_policy("hybrid@huge")
 
 

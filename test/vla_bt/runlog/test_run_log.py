@@ -170,7 +170,7 @@ def test_a_slow_disk_costs_ticks_of_the_log_never_time_of_the_tick(make_log: Mak
     assert log.status().dropped >= 149
     assert "ticks lost" in log.status().words
     disk_works.set()
-    log.close()
+    log.close(timeout_s=60.0)
     (folder,) = run_folders(tmp_path / "runs")
     last = open_run(folder).last_entries()[-1]
     assert (last.topic, last.content["dropped"]) == ("/end", log.status().dropped)
