@@ -68,9 +68,15 @@ def test_the_words_tell_the_side(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_without_an_order_of_words_or_without_words_it_does_not_go_there(name: str) -> None:
+def test_without_words_it_stands(name: str) -> None:
+    found = drive(name, SEEDS[0], "", limit_s=12.0)
+    assert not found.claimed
+    assert found.cup_distance_m > 2.0
+
+
+def test_words_in_no_order_do_not_lead_the_default_anywhere() -> None:
     rng = np.random.default_rng(3)
-    sentences = ["", *(shuffled(rng, SENTENCE.format(side=side)) for side in ("left", "right", "left"))]
-    drives = [drive(name, SEEDS[0], sentence, limit_s=12.0) for sentence in sentences]
-    assert not any(found.claimed for found in drives)
-    assert sum(found.cup_distance_m < 1.0 for found in drives) <= 1
+    sentences = [shuffled(rng, SENTENCE.format(side=side)) for side in ("left", "right", "left", "right")]
+    drives = [drive(DEFAULT, SEEDS[0], sentence, limit_s=12.0) for sentence in sentences]
+    assert sum(found.claimed for found in drives) <= 1
+    assert sum(found.cup_distance_m > 2.0 for found in drives) >= 3
