@@ -147,7 +147,7 @@ def demonstrate(
     """Drive and record one demonstration; its episodes are in the folder when it is one."""
     began = time.monotonic()
     scene = make_scene(cell.scenario, cell.distance, cell.position, cell.pattern, seed)
-    recorder = EpisodeRecorder(staging, settings.frame_period_s)
+    recorder = EpisodeRecorder(staging, settings.frame_period_s, beside=folder)
     recorder.label(EpisodeInfo(**cell._asdict(), seed=seed, origin="simulated"))
     run = LockstepRun(scene, policy, replace(settings, record_from_start=False), gate_settings, recorder=recorder)
     try:

@@ -19,9 +19,20 @@ from numpy.typing import NDArray
 from vla_bt.episodes import check_frames
 from vla_bt.episodes.check_frames import ERROR, NOTE, WARNING, Finding
 from vla_bt.episodes.check_together import Traits, check_together, traits_of
+from vla_bt.episodes.format import as_told
 from vla_bt.episodes.opening import Content, EpisodeError, read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import COLUMNS, DISTANCES, FRAMES, ORIGINS, PATTERNS, POSITIONS, SCHEMA_VERSION, EpisodeInfo
+from vla_bt.episodes.schema import (
+    COLUMNS,
+    DISTANCES,
+    FRAMES,
+    ORIGINS,
+    PATTERNS,
+    POSITIONS,
+    SCHEMA_VERSION,
+    EpisodeInfo,
+    trusted,
+)
 from vla_bt.episodes.units import KEYS, SI, UNKNOWN, action_unit
 from vla_bt.sim.scenes import SCENE_NAMES
 
@@ -62,6 +73,7 @@ ORIGINAL_ATTRIBUTES = ("episode_name", "scenario", "action_chunk_size", "num_fra
 ORIGINAL_DATASETS = ("images", "actions", "action_event_types")
 _STORAGE = ("images", "images_jpeg", "images_jpeg_ends")
 _CHOICES = {"pattern": ("", *PATTERNS), "distance": ("", *DISTANCES), "position": ("", *POSITIONS), "origin": ORIGINS}
+_JUDGED = ("num_frames", "scenario", "total_duration", "frame_period_s", *_CHOICES)
 _NEVER_NAN = ("actions", "commanded")
 
 
@@ -156,6 +168,8 @@ def _shapes(content: Content) -> Iterator[Told]:
             yield "wrong-shape", f"{name} holds {part.kind}, expected {'texts' if column.text_bytes else 'numbers'}"
         elif part.shape[1:] != column.shape or (frames is not None and part.shape[0] != frames):
             yield "wrong-shape", f"{name} has the shape {part.shape}, expected {(frames or FRAMES, *column.shape)}"
+        elif name in content.columns and as_told(name, content.columns[name], part.shape[0]) is None:
+            yield "wrong-shape", f"{name} holds numbers beyond those of {column.kind}"
     image, told = content.parts.get("images"), content.attributes
     if image is not None and not image.why and "image_height" in told and "image_width" in told:
         size = (told["image_height"], told["image_width"])
@@ -192,6 +206,10 @@ def _attributes(content: Content) -> Iterator[Told]:
         value = told.get(name, 1.0)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             yield "attribute-value", f"{name} is {value!r}, expected seconds"
+    fine = trusted(told)
+    odd = [name for name in told if name not in fine and name not in _JUDGED and not isinstance(told[name], float)]
+    if odd:
+        yield "attribute-value", f"{odd[0]} is {told[odd[0]]!r}" + (f"; {', '.join(odd[1:])} can't be, either" if odd[1:] else "")
     if "colour_order" in told and told["colour_order"] != "RGB":
         yield "channel-order", f"colour_order is {told['colour_order']!r}; an episode's pictures are RGB"
     dropped = told.get("frames_dropped", 0)

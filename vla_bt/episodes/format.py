@@ -44,6 +44,7 @@ __all__ = [
     "EpisodeInfo",
     "EpisodeWriter",
     "FrameSample",
+    "as_told",
     "columns_of",
     "episode_name",
     "load",
@@ -119,7 +120,7 @@ def columns_of(content: Content) -> tuple[dict[str, NDArray[Any]], int]:
     count = min(told, stored)
     columns = {}
     for name, values in content.columns.items():
-        fitting = _as_told(name, values, count)
+        fitting = as_told(name, values, count)
         if fitting is None:
             kind, shape = COLUMNS[name].kind.partition(":")[0], (count, *COLUMNS[name].shape)
             raise EpisodeError(f"{start}: {name} are {values.shape} {values.dtype}, expected {shape} {kind}")
@@ -127,7 +128,7 @@ def columns_of(content: Content) -> tuple[dict[str, NDArray[Any]], int]:
     return columns, count
 
 
-def _as_told(name: str, values: NDArray[Any], count: int) -> NDArray[Any] | None:
+def as_told(name: str, values: NDArray[Any], count: int) -> NDArray[Any] | None:
     """Return a column in the format's own kind, None when it has another shape or holds what that kind can't."""
     column = COLUMNS.get(name)
     if column is None:

@@ -137,6 +137,8 @@ class EpisodeRecorder:
         Time of day for file names (UTC).
     storage : str
         How pictures are kept, see :class:`vla_bt.episodes.writer.EpisodeWriter`.
+    beside : Path, optional
+        Where finished episodes will be moved to; see there.
     """
 
     def __init__(
@@ -146,8 +148,9 @@ class EpisodeRecorder:
         scenario: str = "free",
         now: Callable[[], datetime] = utc_now,
         storage: str = RAW,
+        beside: Path | None = None,
     ) -> None:
-        self._directory = directory
+        self._directory, self._beside = directory, beside
         self._period_s = frame_period_s
         self._info = EpisodeInfo(scenario, frame_period_s)
         self._now = now
@@ -287,7 +290,7 @@ class EpisodeRecorder:
                         if before[0] == info.demonstration_id:
                             info = replace(info, previous_episode=before[1])
                         height, width, _ = item.sample.image.shape
-                        writer = EpisodeWriter(self._directory, started, info, height, width, self._storage)
+                        writer = EpisodeWriter(self._directory, started, info, height, width, self._storage, self._beside)
                         demonstration = info.demonstration_id
                     if writer is not None:
                         writer.append(item.sample, item.dropped_before)

@@ -61,6 +61,8 @@ class EpisodeWriter:
         Size of every frame [px].
     storage : str
         How pictures are kept: ``raw``, which every HDF5 reader reads, or ``jpeg``.
+    beside : Path, optional
+        Where finished episodes will be moved to: a name that is taken there is taken.
 
     Raises
     ------
@@ -69,7 +71,14 @@ class EpisodeWriter:
     """
 
     def __init__(
-        self, directory: Path, started: datetime, info: EpisodeInfo, height: int, width: int, storage: str = RAW
+        self,
+        directory: Path,
+        started: datetime,
+        info: EpisodeInfo,
+        height: int,
+        width: int,
+        storage: str = RAW,
+        beside: Path | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory, self._storage = directory, storage
@@ -77,7 +86,7 @@ class EpisodeWriter:
         self._rows: list[Row] = []
         self._blobs: list[tuple[int, int]] = []  # where each JPEG lies in the journal, and its size
         self._fd = -1
-        self._journal, self.name = _claim(directory, episode_name(started, info.scenario))
+        self._journal, self.name = _claim(directory, beside or directory, episode_name(started, info.scenario))
         self._part = directory / f"{self.name}.h5{PART_SUFFIX}"
         self._attributes = file_attributes(info, self.name, started, height, width, storage)
         try:
@@ -180,11 +189,12 @@ class EpisodeWriter:
         return 0
 
 
-def _claim(directory: Path, wanted: str) -> tuple[JournalWriter, str]:
+def _claim(directory: Path, beside: Path, wanted: str) -> tuple[JournalWriter, str]:
     """Take ``wanted`` as a name, or with a number behind it when it is taken: whoever makes the journal has the name."""
     name, number = wanted, 1
     while True:
-        if not any((directory / f"{name}{end}").exists() for end in (".h5", f".h5{PART_SUFFIX}", "_partial.h5")):
+        ends = (".h5", f".h5{PART_SUFFIX}", "_partial.h5")
+        if not any((place / f"{name}{end}").exists() for place in {directory, beside} for end in ends):
             with contextlib.suppress(FileExistsError):
                 return JournalWriter(directory / f"{name}.h5{JOURNAL_SUFFIX}"), name
         number += 1

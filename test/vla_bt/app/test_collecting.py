@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from vla_bt.cli.main import main
 from vla_bt.episodes.format import FRAMES, EpisodeWriter, load
 from vla_bt.episodes.moments import linked_episodes
 from vla_bt.episodes.plan import Cell, Plan, count_progress
+from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings
 from vla_bt.words import Source
 
@@ -65,7 +68,9 @@ def test_what_is_missing_is_driven_and_recorded_whole(tmp_path: Path) -> None:
     assert made[0].goal_s < attributes["total_duration"]
 
 
-def test_a_second_call_goes_on_where_the_first_one_was(tmp_path: Path) -> None:
+def test_a_second_call_goes_on_where_the_first_one_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)  # all within one second: names are told apart all the same
+    monkeypatch.setattr(collecting, "EpisodeRecorder", partial(EpisodeRecorder, now=lambda: noon))
     collected(Plan("one", "", {NEAR: 1}), tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.h5")}
     assert collected(Plan("one", "", {NEAR: 1}), tmp_path) == []

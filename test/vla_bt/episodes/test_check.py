@@ -132,6 +132,7 @@ def test_missing_dataset(episode: Path, name: str) -> None:
         ("images", np.zeros((18, 48, 96, 3), "u1")),
         ("mode", np.zeros(18)),
         ("decided_s", np.zeros(17)),
+        ("frames_dropped_before", np.full(18, -5)),
     ],
 )
 def test_wrong_shape(episode: Path, name: str, value: Any) -> None:
@@ -158,7 +159,9 @@ def test_missing_attribute(episode: Path, name: str) -> None:
     assert "missing-attribute" in codes(check_file(path))
 
 
-@pytest.mark.parametrize("name, value", [("distance", "next to it"), ("total_duration", -1.0), ("frame_period_s", "long")])
+@pytest.mark.parametrize(
+    "name, value", [("distance", "next to it"), ("total_duration", -1.0), ("frame_period_s", "long"), ("seed", "abc")]
+)
 def test_attribute_value(episode: Path, name: str, value: Any) -> None:
     assert "attribute-value" in codes(check_file(change(episode, **{name: value})))
 

@@ -162,7 +162,7 @@ def test_a_slow_disk_costs_ticks_of_the_log_never_time_of_the_tick(make_log: Mak
             super().add(topic, time_s, message)
 
     log = make_log(make_part=Slow, patient=False)
-    many = (ticks[1] * 3)[: QUEUE_TICKS + 150]
+    many = [ticks[1][0]._replace(tick=index, at_s=index * 0.05) for index in range(QUEUE_TICKS + 150)]
     began_s = time.thread_time()
     for moment in many:
         log.take(moment)
