@@ -76,6 +76,7 @@ setup(
             "ros-jazzy-diagnostic-msgs",
         ],
         "sim": ["mujoco==3.17.0", "pyopengl>=3.1"],
+        "train": ["tensorboardx>=2.6"],
         "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
         "dev": [
             "pytest>=8",

@@ -128,7 +128,7 @@ def test_a_second_call_does_nothing_until_something_changes(machine: Machine) ->
     python.chmod(0o755)
     assert machine.install().returncode == 0
     first = (machine.root / "venv.log").read_text()
-    assert "-m pip install -e .[ros,sim,export,dev]" in first
+    assert "-m pip install -e .[ros,sim,train,export,dev]" in first
     again = machine.install()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert "pip" not in (machine.root / "venv.log").read_text().removeprefix(first)

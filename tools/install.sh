@@ -85,7 +85,7 @@ if ! installed; then
     fi
     # The environment variables pin what setup.py itself is built with, too.
     PIP_CONSTRAINT=$root/constraints.txt PIP_BUILD_CONSTRAINT=$root/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        quietly "installing the pinned packages (1 to 3 minutes the first time)" .venv/bin/python -m pip install -e '.[ros,sim,export,dev]'
+        quietly "installing the pinned packages (1 to 3 minutes the first time)" .venv/bin/python -m pip install -e '.[ros,sim,train,export,dev]'
     printf '%s' "$wanted" >"$stamp"
 fi
 

@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   vla-bt train config/train/small-cnn.yaml
   vla-bt train config/train/small-cnn.yaml --out runs/train/mine      started again, it goes on where it was
   vla-bt train config/train/small.yaml --data runs/train/small-cnn/data-0 --start runs/train/small-cnn/best
+  vla-bt train config/train/small-cnn.yaml --episodes runs/document runs/document/general.recipes.json
   vla-bt run --policy runs/train/small-cnn/best --scene 2box_hori_left
 """
 
@@ -24,7 +25,8 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="teach a policy in the simulator",
         description="Collect drives in the simulator, labelled by the expert, learn from them, let the policy drive and learn "
-        "from that; keep the round that drives best. Writes checkpoints, log.csv, progress.png, figures.json and best/.",
+        "from that; keep the round that drives best. Writes checkpoints, log.csv, a TensorBoard log, progress.png, figures.json "
+        "and best/.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,6 +37,15 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar="FOLDER",
         help="learn first from drives another run collected, and collect none",
+    )
+    parser.add_argument(
+        "--episodes",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="learn first from recorded episodes, and collect none: folders of 18-frame files, and books of views of them "
+        "(only of their training split)",
     )
     parser.add_argument("--start", type=Path, metavar="POLICY", help="folder of a policy whose weights to start from")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes that collect (default: the file's)")
@@ -58,13 +69,15 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs/train") / options.config.stem
     given = (("--data", options.data), ("--start", options.start))
     command = f"vla-bt train {options.config}" + "".join(f" {name} {path}" for name, path in given if path is not None)
+    if options.episodes:
+        command += " --episodes " + " ".join(map(str, options.episodes))
     started = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started:7.0f} s  {line}", file=sys.stderr, flush=True)
 
     try:
-        figures = Trainer(settings, folder, say, options.data, options.start).run(command)
+        figures = Trainer(settings, folder, say, options.data, options.start, options.episodes).run(command)
     except SimulatorError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:

@@ -234,8 +234,10 @@ class EpisodeDataset(Sequence[Item]):
         return episode
 
 
-def views_of(books: Iterable[Path]) -> list[EpisodeDataset]:
+def views_of(books: Iterable[Path], size: tuple[int, int] | None = None) -> list[EpisodeDataset]:
     """Return the views of books that lie beside their sources, those of one folder together: its files are read once.
+
+    ``size`` is as in :meth:`EpisodeDataset.open`.
 
     Raises
     ------
@@ -248,7 +250,7 @@ def views_of(books: Iterable[Path]) -> list[EpisodeDataset]:
     found = []
     for folder, paths in folders.items():
         inside = [load_book(path) for path in paths]
-        episodes = EpisodeDataset.open(folder, inside)
+        episodes = EpisodeDataset.open(folder, inside, size)
         found.append(episodes[len(episodes) - sum(len(book.entries) for book in inside) :])
     return found
 

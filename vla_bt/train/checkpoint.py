@@ -67,3 +67,34 @@ class Log:
             return []
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
+
+
+class Board:
+    """TensorBoard's own log of the same rows, in a folder; nothing where the package tensorboardX isn't installed.
+
+    Parameters
+    ----------
+    folder : Path
+    steps : int
+        Steps taken so far: what an interrupted run wrote of later ones is not shown.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            self._writer = None
+        else:
+            self._writer = SummaryWriter(str(folder), purge_step=steps + 1)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is one."""
+        return self._writer is not None
+
+    def add(self, values: Mapping[str, float], steps: int) -> None:
+        """Append a point to each curve."""
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, steps)
+            self._writer.flush()

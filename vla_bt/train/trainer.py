@@ -22,11 +22,12 @@ from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError
 from vla_bt.train.card import card
-from vla_bt.train.checkpoint import Log, load_checkpoint, save_checkpoint
+from vla_bt.train.checkpoint import Board, Log, load_checkpoint, save_checkpoint
 from vla_bt.train.collect import Job, collect
 from vla_bt.train.data import Sequence, draw_lessons, load_sequences, windows
 from vla_bt.train.learner import Learner
 from vla_bt.train.metrics import table
+from vla_bt.train.recorded import write_shards
 from vla_bt.train.settings import TRAIN_SEEDS, VALIDATION_SEEDS, TrainSettings
 from vla_bt.train.trials import Trial, try_all
 
@@ -60,18 +61,27 @@ class Trainer:
         none, so that policies can be compared on the same data.
     start : Path, optional
         Folder of a policy to start from: what fits of its weights is taken over.
+    episodes : list of Path
+        Folders of recorded episodes and books of views of them, to learn from in the first round instead of collecting any, or
+        beside ``data``.
 
     Raises
     ------
     SettingsError
-        With one line, when policy, folder, data or start can't be used.
+        With one line, when policy, folder, data, start or episodes can't be used.
     """
 
     def __init__(
-        self, settings: TrainSettings, folder: Path, say: Say, data: Path | None = None, start: Path | None = None
+        self,
+        settings: TrainSettings,
+        folder: Path,
+        say: Say,
+        data: Path | None = None,
+        start: Path | None = None,
+        episodes: list[Path] | None = None,
     ) -> None:
         self.settings, self.folder, self._say = settings, folder, say
-        self._data, self._start = data, start
+        self._data, self._start, self._episodes = data, start, list(episodes or ())
         if data is not None and not any(data.glob("*.npz")):
             raise SettingsError(f"{data}: no drives in it; expected a run's data folder, such as runs/train/small-cnn/data-0")
         self.config = load_preset(*settings.policy.partition("@")[::2])
@@ -96,16 +106,22 @@ class Trainer:
             say(f"starts from {len(taken)} tensors of {start}")
         first = state["rows"] if state is not None else 0
         self._log = Log(folder / "log.csv", COLUMNS, first)
+        self._board = Board(folder / "tensorboard", self._learner.steps)
+        if not self._board.writes:
+            say("no TensorBoard log: the package tensorboardX is not installed (extra vla_bt[train]); log.csv says the same")
 
     def _claim(self) -> None:
         path = self.folder / "settings.json"
         mine = dataclasses.asdict(self.settings) | {
             name: str(path.resolve()) if path is not None else "" for name, path in (("data", self._data), ("start", self._start))
         }
+        mine["episodes"] = " ".join(str(path.resolve()) for path in self._episodes)
         if path.exists():
             theirs = json.loads(path.read_text(encoding="utf-8"))
             # How many processes share the work does not change what comes of it, and more rounds only go on.
-            if any(theirs.get(name) != value for name, value in mine.items() if name not in ("jobs", "label", "dagger_rounds")):
+            if any(
+                theirs.get(name, "") != value for name, value in mine.items() if name not in ("jobs", "label", "dagger_rounds")
+            ):
                 raise SettingsError(f"{self.folder}: holds a run with other settings; choose another --out or remove it")
         path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
@@ -151,14 +167,24 @@ class Trainer:
         return [Job(first + i, i * 7 % 10 < share, driver, image.frame_width, image.frame_height) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
-        if number == 0 and self._data is not None:
-            paths = sorted(self._data.glob("*.npz"))
-            self._say(f"round 0: {len(paths)} shards of {self._data}")
-            return paths
+        if number == 0 and (self._data is not None or self._episodes):
+            paths = sorted(self._data.glob("*.npz")) if self._data is not None else []
+            if paths:
+                self._say(f"round 0: {len(paths)} shards of {self._data}")
+            return paths + (self._read_episodes() if self._episodes else [])
         jobs = self._jobs(number)
         who = f"the policy of round {number - 1}" if number else "the expert, disturbed"
         self._say(f"round {number}: {len(jobs)} worlds driven by {who}")
         return collect(jobs, self.folder / f"data-{number}", self.settings.jobs, self._count(f"round {number}: shard"))
+
+    def _read_episodes(self) -> list[Path]:
+        image = self.config.image
+
+        def shown(done: int, total: int) -> None:
+            if done == total or done % 200 == 0:
+                self._say(f"round 0: episode {done} of {total}")
+
+        return write_shards(self._episodes, self.folder / "data-episodes", (image.frame_width, image.frame_height), shown)
 
     def _collect_validation(self) -> list[Path]:
         image = self.config.image
@@ -195,6 +221,7 @@ class Trainer:
             row |= {"rate": f"{rate:.2e}"} | {name: f"{value * whole / frames:.4f}" for name, value in sums.items()}
             row["seconds"] = round(time.perf_counter() - began, 1)
             self._log.add(row)
+            self._board.add({f"loss/{name}": float(row[name]) for name in LOSSES} | {"rate": rate}, self._learner.steps)
             self._save(number, epoch + 1)
             self._say(
                 f"round {number}, pass {epoch + 1} of {epochs}: {', '.join(f'{name} {row[name]}' for name in LOSSES)}; "
@@ -214,6 +241,8 @@ class Trainer:
         result = {"round": number, **summary(trials)}
         (self.folder / f"round-{number}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         self._say(f"round {number}: closed loop {result['nominal']} nominal, {result['hard']} hard of {len(trials) // 2} each")
+        each = max(1, len(trials) // 2)
+        self._board.add({f"closed loop/{kind}": result[kind] / each for kind in ("nominal", "hard")}, self._learner.steps)
         self._save(number + 1, 0)
 
     def _choose(self) -> dict[str, Any]:
