@@ -168,7 +168,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     extras = declared()["extras_require"]
     lines = [*declared()["install_requires"], *extras["ros"], *extras["sim"]]
     names = {canonicalize_name(Requirement(line).name).removeprefix("ros-jazzy-") for line in lines}
-    modules = {MODULES.get(name, name.replace("-", "_")): name for name in spares}
+    modules = {MODULES.get(name, name.replace("-", "_")): name for name in names}
     foreign = imported_packages() - set(sys.stdlib_module_names) - {"vla_bt"}
     spare = (*extras["dev"], *extras["export"], *extras["train"])
     spares = [canonicalize_name(Requirement(line).name) for line in spare]
