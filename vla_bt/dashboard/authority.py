@@ -1,9 +1,10 @@
 """Who of the page's visitors may move the robot, and whether they still do.
 
-Promises: pure rules, time is an argument. One driver at a time; another gets control only by asking to take over. A velocity is
-said on while its tab keeps sending it with the dead-man held, at most :data:`FRESH_S` after the last one, and only if that
-one answers a beat sent at most :data:`ECHO_S` ago: what a network held up and then delivers in a burst moves nothing. When it
-ends, in whatever way, zero is said once and then nothing: silence stops the robot too (tree and gate have their own time-outs).
+Promises: pure rules, time is an argument. One driver at a time; another gets control only by asking to take over. Each velocity
+that a tab sends with the dead-man held is said once, within :data:`FRESH_S` or never, and only if it answers a beat sent at most
+:data:`ECHO_S` ago: what a network held up and then delivers in a burst moves nothing. Nothing is ever repeated on a tab's behalf.
+A person who lets go, gives control back or loses it to another is a zero, once: the robot brakes as for any lower speed. A tab
+that closes, dies, hangs or is cut off is silence: the tree's teleop time-out makes it a protective stop, without a ramp.
 Anybody may press the emergency stop; it stays pressed whatever becomes of the tab.
 """
 
@@ -14,7 +15,12 @@ from dataclasses import dataclass, field
 
 from vla_bt.words import ZERO, Twist
 
-FRESH_S = 0.2
+FRESH_S = 0.1
+"""A velocity that could not be said for so long is not said any more [s]."""
+
+DRIVING_S = 0.2
+"""So long after its last velocity a page still counts as driving, for those who watch [s]."""
+
 ECHO_S = 0.4
 BEATS_KEPT = 64
 
@@ -73,7 +79,8 @@ class Authority:
         self._fastest = fastest
         self._asked: Twist | None = None
         self._asked_s = 0.0
-        self._saying = False
+        self._unsaid: Twist | None = None
+        self._moving = False
 
     def take(self, visitor: Visitor, over: bool) -> str:
         """Give control to a visitor; returns why not, empty when it was given.
@@ -93,10 +100,16 @@ class Authority:
         return ""
 
     def leave(self, visitor: Visitor) -> None:
-        """Take control from a visitor, if he has it: he gave it back, or his tab is gone."""
+        """Take control from a visitor who gives it back, if he has it."""
         if self.driver is visitor:
             self.release(visitor)
             self.driver = None
+
+    def lose(self, visitor: Visitor) -> None:
+        """Take control from a visitor whose tab is gone, if he has it: silence follows, no zero."""
+        if self.driver is visitor:
+            self.driver = self._asked = self._unsaid = None
+            self._moving = False
 
     def drive(self, visitor: Visitor, twist: Twist, beat: int, now_s: float) -> str:
         """Take a velocity, the dead-man being held; returns why it is refused, empty when it is taken."""
@@ -106,26 +119,21 @@ class Authority:
         if visitor.echo_age(beat, now_s) > ECHO_S:
             return "arrived too late: the connection is slow"
         self._asked = Twist(*(max(-limit, min(limit, value)) for value, limit in zip(twist, self._fastest, strict=True)))
-        self._asked_s = now_s
+        self._unsaid, self._asked_s, self._moving = self._asked, now_s, True
         return ""
 
     def release(self, visitor: Visitor) -> None:
         """Let go of the dead-man."""
-        if self.driver is visitor:
-            self._asked = None
+        if self.driver is visitor and self._moving:
+            self._asked, self._unsaid, self._moving = None, ZERO, False
 
     def driving(self, now_s: float) -> Twist | None:
         """Return the velocity that is being asked for, None when nobody drives."""
-        return self._asked if self._asked is not None and now_s - self._asked_s <= FRESH_S else None
+        return self._asked if self._asked is not None and now_s - self._asked_s <= DRIVING_S else None
 
     def output(self, now_s: float) -> Twist | None:
-        """Return what to publish now: a velocity, zero once after the last, or None for silence."""
-        twist = self.driving(now_s)
-        if twist is not None:
-            self._saying = True
-            return twist
-        self._asked = None
-        if self._saying:
-            self._saying = False
-            return ZERO
-        return None
+        """Return what to publish now and not again: a velocity, the zero of who let go, or None for silence."""
+        twist, self._unsaid = self._unsaid, None
+        if twist is None or (self._moving and now_s - self._asked_s > FRESH_S):
+            return None
+        return twist

@@ -5,8 +5,8 @@ Promises:
 - what a page sends is at most 16 KB of JSON and a known command (:mod:`vla_bt.dashboard.protocol`); anything else is answered in
   words or ends the connection, and reaches no robot;
 - who may connect is :mod:`vla_bt.dashboard.access`'s rule, who may drive is :mod:`vla_bt.dashboard.authority`'s;
-- velocities leave from one loop at 20 Hz on the monotonic clock; a tab's end is a zero at once; a tab that says nothing for
-  ``GONE_S`` is dropped, and nothing ever queues for it (:mod:`vla_bt.dashboard.tab`).
+- a velocity leaves as it arrives, at most every ``SAY_PERIOD_S``, and is never repeated: a tab's end is silence; a tab that says
+  nothing for ``GONE_S`` is dropped, and nothing ever queues for it (:mod:`vla_bt.dashboard.tab`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from vla_bt.words import Twist
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.05
+SAY_PERIOD_S = 0.02
 STATUS_PERIOD_S = 0.1
 STOP_REPEAT_S = 0.2
 REFUSAL_PERIOD_S = 1.0
@@ -103,7 +104,7 @@ class Dashboard:
         self._sent_before = 0
         self._reader = ThreadPoolExecutor(1, "dashboard source")
         self._pending: set[asyncio.Task[None]] = set()
-        self._stop_due_s = self._status_due_s = 0.0
+        self._stop_due_s = self._status_due_s = self._said_s = 0.0
         pages = Pages(access)
         self.app = web.Application(middlewares=[pages.guard], client_max_size=protocol.MAX_COMMAND_BYTES)
         self.app.add_routes(
@@ -115,6 +116,7 @@ class Dashboard:
             ]
         )
         self.app.cleanup_ctx.append(self._running)
+        self.app.on_shutdown.append(self._end)
 
     # ------------------------------------------------------------------ what is shown
 
@@ -145,19 +147,22 @@ class Dashboard:
             tab.append(kind, rows)
 
     async def _running(self, _: web.Application) -> AsyncIterator[None]:
-        """Run the loop beside the server; when it ends, say zero and close the pages."""
+        """Run the loop beside the server."""
         loop = asyncio.create_task(self._loop())
         yield
         loop.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await loop
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    async def _end(self, _: web.Application) -> None:
+        """Say zero, if a page was driving, and close the pages; called before the server cuts them off."""
         if self.authority.driver is not None:
-            self.authority.release(self.authority.driver)
+            self.authority.leave(self.authority.driver)
         self._say_velocity()
         for tab in list(self._tabs):
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(tab.socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server ends"), 0.5)
-        self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def _loop(self) -> None:
         due_s = self._clock()
@@ -174,7 +179,9 @@ class Dashboard:
             await asyncio.sleep(due_s - now_s)
 
     def _say_velocity(self) -> None:
-        if self._robot is not None and (twist := self.authority.output(self._clock())) is not None:
+        now_s = self._clock()
+        if self._robot is not None and (twist := self.authority.output(now_s)) is not None:
+            self._said_s = now_s
             self._robot.drive(twist)
 
     def _show_status(self, now_s: float) -> None:
@@ -240,8 +247,7 @@ class Dashboard:
             self._sent_before += tab.sent
         if self.authority.driver is tab.visitor:
             logger.warning("%s was in control and has gone", tab.visitor.name)
-            self.authority.leave(tab.visitor)
-            self._say_velocity()  # a zero, at once
+            self.authority.lose(tab.visitor)
 
     async def _greet(self, tab: Tab) -> None:
         first_s, last_s = await self._in_thread(self._source.span)
@@ -277,7 +283,7 @@ class Dashboard:
     def _obey(self, tab: Tab, command: Command) -> None:
         kind = command.kind
         if kind == "alive":
-            tab.visitor.heard(command.beat, self._clock())
+            tab.answered(command.beat)
         elif kind == "live":
             tab.live, tab.sought = self._source.live, None
             if not tab.live:
@@ -300,6 +306,8 @@ class Dashboard:
         if problem and now_s - tab.refused_s > REFUSAL_PERIOD_S:
             tab.refused_s = now_s
             self._answer(tab, "drive", False, problem)
+        if now_s - self._said_s >= SAY_PERIOD_S:  # what comes faster waits for the loop, the newest alone
+            self._say_velocity()
 
     def _release(self, _: Robot, tab: Tab, __: Command) -> None:
         self.authority.release(tab.visitor)

@@ -1,8 +1,8 @@
 """One open page: its socket and what waits for it.
 
 Promises: nothing queues. Snapshots, pictures and statuses that wait are replaced by newer ones, rows are cut to the newest; all
-that leaves only once the page has answered the last beat, so what is under way to it is at most one of each. A page that owes an
-answer costs one beat a second.
+that leaves only once the page has answered the last beat, so what is under way to it is at most one of each, and the next leaves
+as soon as it has. A page that owes an answer costs one beat a second.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from vla_bt.dashboard.authority import Visitor
 from vla_bt.dashboard.protocol import Wire
 
 PERIOD_S = 0.05
+"""A page gets a beat this often, whether there is something to show or not: its velocities must answer fresh ones [s]."""
+
 LAGGING_S = 1.0
 ANSWERING_S = 0.3
 ROWS_WAITING = 500
@@ -86,10 +88,19 @@ class Tab:
     def show(self, kind: str, wire: Wire) -> None:
         """Let a message wait; it replaces one of its kind."""
         self._newest[kind] = wire
+        if kind == "snapshot":  # what comes besides goes with it, or with the next beat
+            self._wake.set()
 
     def append(self, kind: str, rows: Sequence[Any]) -> None:
         """Let rows wait."""
         self._rows.setdefault(kind, deque(maxlen=ROWS_WAITING)).extend(rows)
+
+    def answered(self, beat: int) -> None:
+        """Take the page's answer to a beat: what waits may leave."""
+        self.heard_s = self._clock()
+        self.visitor.heard(beat, self.heard_s)
+        if self._newest or any(self._rows.values()):
+            self._wake.set()
 
     def direct(self, *wires: Wire) -> None:
         """Send what this page has asked for, in order."""
@@ -119,19 +130,28 @@ class Tab:
                     await self.put(self._direct.popleft())
                 now_s = self._clock()
                 if not self._owes:
-                    await self._send_waiting(now_s)
-                if not self._owes or now_s - self._beat_s > LAGGING_S:
-                    self._beat, self._beat_s = self._beat + 1, now_s
-                    self.visitor.sent_beat(self._beat, now_s)
-                    await self.put(protocol.message("beat", now_s, {"n": self._beat}))
+                    sent = await self._send_waiting(now_s)
+                    if sent or now_s - self._beat_s >= PERIOD_S:
+                        await self._put_beat(now_s)
+                elif now_s - self._beat_s > LAGGING_S:
+                    await self._put_beat(now_s)
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), PERIOD_S)
 
-    async def _send_waiting(self, now_s: float) -> None:
-        for kind, rows in self._rows.items():
+    async def _put_beat(self, now_s: float) -> None:
+        self._beat, self._beat_s = self._beat + 1, now_s
+        self.visitor.sent_beat(self._beat, now_s)
+        await self.put(protocol.message("beat", now_s, {"n": self._beat}))
+
+    async def _send_waiting(self, now_s: float) -> bool:
+        sent = False
+        for kind, rows in list(self._rows.items()):  # others may begin while this waits
             if rows:
                 wire = protocol.message(kind, now_s, {"rows": list(rows)})
                 rows.clear()
                 await self.put(wire)
+                sent = True
         for kind in list(self._newest):
             await self.put(self._newest.pop(kind))
+            sent = True
+        return sent
