@@ -20,9 +20,10 @@ from typing import Any
 
 from vla_bt.app.drive import CLOSED, LockstepRun, succeeded
 from vla_bt.episodes.dataset import headers
+from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import Cell, Plan, cell_of, count_progress
 from vla_bt.episodes.recorder import EpisodeRecorder
-from vla_bt.episodes.schema import EpisodeInfo
+from vla_bt.episodes.schema import EpisodeError, EpisodeInfo, trusted
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
 from vla_bt.sim.scenes import make_scene
@@ -106,7 +107,7 @@ def collect(
     """
     made: list[Made] = []
     with _staging(folder) as staging:
-        found = headers(folder)
+        found = _tidy(staging, folder)
         progress = count_progress((path.name, attributes) for path, attributes in found)
         there = progress.done(plan)
         used = {(cell_of(attributes), int(attributes.get("seed", -1))) for _, attributes in found}
@@ -125,20 +126,42 @@ def collect(
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Make a folder for what is being recorded, alone in it; whatever an earlier collection left there goes."""
+    """Make a folder for what is being recorded, alone in it."""
     staging = folder / STAGING
     staging.mkdir(parents=True, exist_ok=True)
     lock = os.open(staging, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for path in staging.iterdir():
-            path.unlink()
         yield staging
         shutil.rmtree(staging)
     except BlockingIOError:
         raise CollectionError(f"{folder}: somebody else collects into this folder") from None
     finally:
         os.close(lock)
+
+
+def _tidy(staging: Path, folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Clear what an interrupted collection left in staging; returns what is in the folder then.
+
+    A demonstration of several episodes, the first of which were moved already, was judged: the others follow them.
+    """
+    found = headers(folder)
+    kept = {attributes.get("demonstration_id") for _, attributes in found} - {None, ""}
+    for path in sorted(staging.iterdir()):
+        attributes = _told(path)
+        if attributes.get("complete") and attributes.get("demonstration_id") in kept and not (folder / path.name).exists():
+            path.rename(folder / path.name)
+            found.append((folder / path.name, attributes))
+        else:
+            path.unlink()
+    return found
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        return trusted(read(path, images=False).attributes) if path.suffix == ".h5" else {}
+    except EpisodeError:
+        return {}
 
 
 def demonstrate(

@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"{error.filename or folder}: {error.strerror}") from None
     except KeyboardInterrupt:
         print(
-            f"\ninterrupted; the same command goes on: vla-bt episodes collect --plan {options.plan} --out {folder}",
+            f"\ninterrupted; the same command goes on: vla-bt episodes collect --plan {options.plan} "
+            f"--policy {options.policy} --out {folder}",
             file=sys.stderr,
         )
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _headers(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    from vla_bt.cli.episodes_shared import counted
     from vla_bt.episodes.dataset import headers
 
-    return [(path.name, attributes) for path, attributes in headers(folder)]
+    return [(path.name, attributes) for path, attributes in headers(folder, partial(counted, what="reading"))]
 
 
 def table(plan: Plan, progress: Progress) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,14 +14,15 @@ T = TypeVar("T")
 _QUIET_S = 2.0
 
 
-def counted(items: Sequence[T], what: str) -> Iterator[T]:
-    """Hand the items on; once it takes longer than two seconds, tell on a terminal how many are done."""
+def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Hand the items on; once it takes longer than two seconds, tell on a terminal how many of ``total`` (theirs) are done."""
     began, shown = time.monotonic(), False
+    count = len(items) if total is None and isinstance(items, Sized) else total
     for index, item in enumerate(items):
         yield item
         if time.monotonic() - began > _QUIET_S and sys.stderr.isatty():
             shown = True
-            print(f"\r{what}: {index + 1} of {len(items)}\x1b[K", end="", file=sys.stderr, flush=True)
+            print(f"\r{what}: {index + 1} of {count}\x1b[K", end="", file=sys.stderr, flush=True)
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

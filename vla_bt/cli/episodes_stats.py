@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.settings import SettingsError
 
     try:
-        views = chain.from_iterable(each.contents() for each in views_of(options.views))
+        books = views_of(options.views, each=partial(counted, what="looking for the views' sources"))
+        views = chain.from_iterable(each.contents() for each in books)
+        views = counted(views, "reading views", sum(map(len, books)))
         result = figures(collect(counted(episode_files(options.paths), "reading"), views))
     except EpisodeError as error:
         raise SettingsError(str(error)) from None

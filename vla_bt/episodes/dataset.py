@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from vla_bt.episodes.recipes import Book, Recipe, digest_of, load_book
 from vla_bt.episodes.schema import EpisodeError, trusted
 from vla_bt.episodes.units import KEYS
 from vla_bt.episodes.views import change_attributes, change_columns, make_view
+
+Each = Callable[[Sequence[Path]], Iterable[Path]]
+"""Hands files on one by one: for whoever counts them while they are read."""
 
 SPLITS = ("train", "validation", "test")
 SHARES = (0.8, 0.1, 0.1)
@@ -117,7 +120,9 @@ class EpisodeDataset(Sequence[Item]):
         self._last: tuple[Path, Episode] | None = None
 
     @classmethod
-    def open(cls, folder: Path, books: Iterable[Path | Book] = (), size: tuple[int, int] | None = None) -> EpisodeDataset:
+    def open(
+        cls, folder: Path, books: Iterable[Path | Book] = (), size: tuple[int, int] | None = None, each: Each = iter
+    ) -> EpisodeDataset:
         """List the complete episodes of a folder and the views of them; pictures stay where they are.
 
         Parameters
@@ -128,6 +133,8 @@ class EpisodeDataset(Sequence[Item]):
             Books of recipes over these files.
         size : tuple of two ints, optional
             Width and height that pictures are shrunk to [px].
+        each : callable, optional
+            Hands on the files to look at.
 
         Raises
         ------
@@ -136,7 +143,7 @@ class EpisodeDataset(Sequence[Item]):
         """
         entries = [
             _Entry(path, group_of(attributes, path.stem), attributes)
-            for path, attributes in headers(folder)
+            for path, attributes in headers(folder, each)
             if is_complete(attributes)
         ]
         by_name = {entry.path.stem: entry for entry in entries}
@@ -234,10 +241,10 @@ class EpisodeDataset(Sequence[Item]):
         return episode
 
 
-def views_of(books: Iterable[Path], size: tuple[int, int] | None = None) -> list[EpisodeDataset]:
+def views_of(books: Iterable[Path], size: tuple[int, int] | None = None, each: Each = iter) -> list[EpisodeDataset]:
     """Return the views of books that lie beside their sources, those of one folder together: its files are read once.
 
-    ``size`` is as in :meth:`EpisodeDataset.open`.
+    ``size`` and ``each`` are as in :meth:`EpisodeDataset.open`.
 
     Raises
     ------
@@ -250,7 +257,7 @@ def views_of(books: Iterable[Path], size: tuple[int, int] | None = None) -> list
     found = []
     for folder, paths in folders.items():
         inside = [load_book(path) for path in paths]
-        episodes = EpisodeDataset.open(folder, inside, size)
+        episodes = EpisodeDataset.open(folder, inside, size, each)
         found.append(episodes[len(episodes) - sum(len(book.entries) for book in inside) :])
     return found
 
@@ -260,7 +267,7 @@ def goal_of(columns: Mapping[str, NDArray[Any]]) -> str:
     return next((str(text) for text in columns.get("goal_text", ()) if text), "")
 
 
-def headers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+def headers(folder: Path, each: Each = iter) -> list[tuple[Path, dict[str, Any]]]:
     """Return files and attributes of all episodes in a folder, sorted by name; an attribute that can't be is left out.
 
     Raises
@@ -268,7 +275,7 @@ def headers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     EpisodeError
         When the folder or a file in it can't be read.
     """
-    return [(path, trusted(read(path, images=False).attributes)) for path in episode_files(folder)]
+    return [(path, trusted(read(path, images=False).attributes)) for path in each(episode_files(folder))]
 
 
 def episode_files(folder: Path) -> list[Path]:

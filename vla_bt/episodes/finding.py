@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vla_bt.episodes.printable import printable
@@ -13,7 +13,9 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def episode_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the named files, and every ``.h5`` and ``.hdf5`` below the named folders, sorted; no link to a folder is followed.
+    """Return the named files, and every ``.h5`` and ``.hdf5`` below the named folders, sorted.
+
+    No link to a folder is followed; hidden folders hold what is in the making (:mod:`vla_bt.app.collect`) and are passed over.
 
     Raises
     ------
@@ -27,8 +29,14 @@ def episode_files(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir() or path.is_symlink():
             found.append(path)
             continue
-        inside = [Path(folder) / name for folder, _, names in os.walk(path) for name in names if name.endswith(SUFFIXES)]
+        inside = list(_below(path))
         if not inside:
             raise SettingsError(f"{printable(path)}: no episode (*.h5) in this folder")
         found += sorted(inside)
     return list(dict.fromkeys(found))
+
+
+def _below(top: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder) / name for name in names if name.endswith(SUFFIXES))

@@ -270,7 +270,8 @@ def assemble(
     name, attributes = told(attributes, name, rows)
     making = directory / f"{name}.h5.making"
     try:
-        with h5py.File(making, "w") as file:
+        making.unlink(missing_ok=True)  # an interrupted recovery's; and whatever it was, it is not written through
+        with h5py.File(making, "x") as file:
             images = lay_out(file, len(rows), attributes)
             if images is not None:
                 shape = images.shape[1:]

@@ -109,6 +109,20 @@ def test_leftovers_of_a_killed_collection_go(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".h5"]
 
 
+def test_a_kill_between_two_moves_leaves_no_half_of_a_demonstration(tmp_path: Path) -> None:
+    settings, plan = replace(SETTINGS, frame_period_s=0.3), Plan("one", "", {NEAR: 1})
+    (made,) = collected(plan, tmp_path, settings)
+    staging = tmp_path / STAGING
+    staging.mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.h5")}
+    assert len(before) >= 2
+    last = tmp_path / made.episodes[-1]
+    last.rename(staging / last.name)  # the others were moved before the kill
+    (staging / made.episodes[0]).write_bytes(b"half")
+    assert collected(plan, tmp_path, settings) == []
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_two_collections_into_one_folder_do_not_mix(tmp_path: Path) -> None:
     with collecting._staging(tmp_path), pytest.raises(CollectionError, match="somebody else collects into this folder"):
         collected(Plan("one", "", {NEAR: 1}), tmp_path)

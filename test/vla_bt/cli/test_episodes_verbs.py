@@ -58,6 +58,27 @@ def test_what_is_not_there(old: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert capsys.readouterr().err == f"vla-bt episodes: {path}: {words}\n"
 
 
+def test_what_is_in_the_making_is_passed_over(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = old.parent / ".collecting"
+    hidden.mkdir()
+    (hidden / "episode_20261122_120000_free_partial.h5").write_bytes(b"half")
+    assert main(["episodes", "ls", str(old.parent)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 episodes, ")
+    assert main(["episodes", "ls", str(hidden)]) == 1  # whoever names it gets it
+
+
+def test_what_takes_long_is_counted_on_a_terminal(
+    old: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vla_bt.cli.episodes_shared._QUIET_S", -1.0)
+    assert main(["episodes", "ls", str(old)]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for verb in (["ls", str(old)], ["plan", str(old.parent)], ["stats", str(old)]):
+        assert main(["episodes", *verb]) == 0
+        assert capsys.readouterr().err == "\rreading: 1 of 1\x1b[K\r\x1b[K", verb
+
+
 def test_show_tells_everything_harmlessly(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["episodes", "show", str(old)]) == 0
     out = capsys.readouterr().out
