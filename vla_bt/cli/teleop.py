@@ -108,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        if isinstance(console, CollectingConsole) and console.demonstrating:
+            link.record(False)  # else the tree would go on recording
         link.rest()
         link.node.destroy_node()
         rclpy.try_shutdown()
@@ -241,8 +243,6 @@ class _Session:
         if action is None:
             return True
         if action.kind is Kind.QUIT:
-            if self._collecting is not None and self._collecting.demonstrating:
-                self._link.record(False)  # else the tree would go on recording
             return False
         self._act(action)
         return True

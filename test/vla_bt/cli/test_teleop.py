@@ -144,6 +144,7 @@ def test_a_demonstration_is_labelled_then_recorded_and_becomes_a_guide(robot: Ro
     teleop.stdin.close()
     teleop.stdin = None
     robot.until(lambda: teleop.poll() is not None)
+    robot.until(lambda: robot.words[-1] == ("record", False))
     output, errors = teleop.communicate()
     assert teleop.returncode == 0, errors
     label = {"record_scenario": "1box_vert_right", "record_distance": "medium", "record_position": "left"}
@@ -153,6 +154,7 @@ def test_a_demonstration_is_labelled_then_recorded_and_becomes_a_guide(robot: Ro
         ("record", False),
         ("label", {**label, "record_pattern": "variant", "record_key_pattern": "w q"}),
         ("record", True),
+        ("record", False),  # what is under way ends with the program
     ]
     order = [twist for i, twist in enumerate(robot.velocities) if i == 0 or twist != robot.velocities[i - 1]]
     forward, left = Twist(0.3, 0.0, 0.0), pytest.approx((0.2121, 0.2121, 0.0), abs=1e-3)
@@ -183,11 +185,14 @@ def test_a_service_that_never_answers_is_told_and_not_waited_for(robot: Robot, t
 
 
 @pytest.mark.parametrize("last_key", [b"\x1b", b"\x03"])
-def test_at_a_terminal_it_leaves_zero_and_the_terminal_as_it_was(robot: Robot, last_key: bytes) -> None:
+def test_at_a_terminal_it_leaves_zero_no_recording_and_the_terminal_as_it_was(
+    robot: Robot, tmp_path: Path, last_key: bytes
+) -> None:
     controller, terminal = pty.openpty()
     before = termios.tcgetattr(terminal)
     # A session of its own makes the terminal the controlling one: Ctrl-C then comes as it does for a person.
-    child = f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({sys.executable!r}, {TELEOP!r})"
+    arguments = [*TELEOP, "--collect", str(tmp_path)]
+    child = f"import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv({sys.executable!r}, {arguments!r})"
     command = [sys.executable, "-c", child]
     teleop = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
     try:
@@ -199,8 +204,11 @@ def test_at_a_terminal_it_leaves_zero_and_the_terminal_as_it_was(robot: Robot, l
         robot.until(lambda: robot.velocities[-1] == ZERO)
         os.write(controller, b"d")
         robot.until(lambda: robot.velocities[-1] == Twist(0.0, -0.3, 0.0))
+        os.write(controller, b"n2121")
+        robot.until(lambda: robot.words[-1:] == [("record", True)])
         os.write(controller, last_key)
         robot.until(lambda: teleop.poll() is not None)
+        robot.until(lambda: robot.words[-1] == ("record", False))
         robot.until(lambda: robot.velocities[-1] == ZERO)
         assert teleop.returncode == 0
         assert termios.tcgetattr(terminal) == before
