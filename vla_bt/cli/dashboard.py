@@ -49,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
     access = access_for(options.host)
     prepare()
     from vla_bt.ros.dashboard_node import serve
+    from vla_bt.ros.guarding import first_to_go
+
+    first_to_go("dashboard")
 
     def ready(port: int) -> None:
         name = f"[{options.host}]" if ":" in options.host else options.host
