@@ -35,6 +35,9 @@ OOM_LIMIT = 3
 OOM_FORGOTTEN_S = 60.0
 """A worker that has been ready for this long makes the row end [s]."""
 
+_NO_MEMORY = "of memory"
+"""In every cause that means it."""
+
 
 class WorkerClient:
     """A :class:`~vla_bt.policy.port.PolicyClient` for a worker process.
@@ -261,7 +264,10 @@ class WorkerClient:
             self._process = None
             self._gone(code)
         elif self._pid and now - self._heard_s > self._patience_s():
-            self._lose(self._last_error or f"silent for {now - self._heard_s:.1f} s")
+            if _NO_MEMORY in self._last_error:  # it has said so, and takes long to go
+                self._gone(OUT_OF_MEMORY)
+            else:
+                self._lose(self._last_error or f"silent for {now - self._heard_s:.1f} s")
         if self._oom_row and self._ready_s is not None and now - self._ready_s > OOM_FORGOTTEN_S:
             self._oom_row = 0
         if self._restart_at_s is not None and now >= self._restart_at_s:
@@ -287,7 +293,7 @@ class WorkerClient:
                 cause += ", perhaps for want of memory: this kernel does not count"
             elif kills > self._kills_before:
                 cause += " by the kernel: out of memory"
-        if code != OUT_OF_MEMORY and "of memory" not in cause:
+        if code != OUT_OF_MEMORY and _NO_MEMORY not in cause:
             self._lose(cause, again=code != USER_MISTAKE)
             return
         self._oom_row += 1
