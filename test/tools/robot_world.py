@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ class World:
         ROS domain of its own.
     folder : Path
         For logs and episodes.
-    sim : sequence of str
-        Parameters of the simulator.
+    sim, tree : sequence of str
+        Parameters of the simulator, and more of the tree.
     """
 
-    def __init__(self, domain: int, folder: Path, *sim: str) -> None:
+    def __init__(self, domain: int, folder: Path, *sim: str, tree: Sequence[str] = ()) -> None:
         self.runs = folder / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.directory = Path(tempfile.mkdtemp(prefix="vla_bt-dash-", dir="/dev/shm"))
@@ -62,7 +62,7 @@ class World:
         self.group.start("gate")
         self.group.start("sim", _parameters(*sim))
         self.group.start("bridge")
-        self.group.start("tree", _parameters("policy:=expert", f"runs_directory:={self.runs}"))
+        self.group.start("tree", _parameters("policy:=expert", f"runs_directory:={self.runs}", *tree))
         self.start_dashboard()
         import rclpy
 

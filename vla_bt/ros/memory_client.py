@@ -12,8 +12,8 @@ WAIT_S = 5.0
 def ask_tree(wish: str) -> str | None:
     """Carry a wish to the tree: ``clear``, ``next`` or ``release``. Returns its answer, None when nobody answers."""
     rclpy.init()
+    node = Node("memory_wish")
     try:
-        node = Node("memory_wish")
         clear = wish == "clear"
         client = node.create_client(Trigger, "tree/memory/clear") if clear else node.create_client(SetBool, "tree/memory/level")
         if not client.wait_for_service(timeout_sec=WAIT_S):
@@ -23,4 +23,5 @@ def ask_tree(wish: str) -> str | None:
         answer = future.result() if future.done() else None
         return str(answer.message) if answer is not None else None
     finally:
+        node.destroy_node()
         rclpy.try_shutdown()
