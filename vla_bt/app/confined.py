@@ -24,6 +24,9 @@ ROW_PERIOD_S = 0.5
 FRAME = (320, 180)
 """Pictures for the worker [px]: rendering larger ones takes more of the CPU than the rest together."""
 
+BETWEEN_GOALS_S = 4.0
+"""A person needs time for the next goal; steps that wait for a standing robot are taken then [s]."""
+
 GONE_S = 0.3
 """A policy that is gone must not move the robot for longer than this [s]."""
 
@@ -206,15 +209,19 @@ class RosApp:
         group.start("tree", ["--ros-args", *(word for name, value in tree.items() for word in ("-p", f"{name}:={value}"))])
         self._report = partial(read_report, directory)
         self._judge = Judge(GONE_S)
-        self._goal_s = 0.0
+        self._closed_s: float | None = None
 
     def step(self) -> None:
         """Look at what was published, give a goal when there is none."""
         time.sleep(0.05)
         operator, now_s = self._operator, time.monotonic()
         snapshot = operator.snapshot
-        if now_s - self._goal_s > 5.0 and snapshot and operator.goal.get("state", "") not in _OPEN:
-            self._goal_s = now_s
+        if operator.goal.get("state", "") in _OPEN or not snapshot:
+            self._closed_s = None
+        elif self._closed_s is None:
+            self._closed_s = now_s
+        elif now_s - self._closed_s > BETWEEN_GOALS_S:
+            self._closed_s = now_s
             operator.give_goal("go around the box on the left to the cup")
         ready = snapshot.get("policy", {}).get("state") == "ready"
         moves = not operator.velocity.is_zero() and snapshot.get("source") in ("policy", "safety")

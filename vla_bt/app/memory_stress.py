@@ -23,6 +23,7 @@ from typing import Any
 
 from vla_bt.memory.cgroup import Group
 from vla_bt.memory.ladder import Level
+from vla_bt.memory.processes import closer, role_of
 from vla_bt.settings import SettingsError, TreeSettings, load
 
 MARGIN_MB = 300.0
@@ -128,8 +129,7 @@ class Stress:
             self._wait(lambda: self._policy("state") == "ready" and self._level() is not None, START_LIMIT_S, "a ready policy")
             self._watch(BEFORE_S)
             before = self._marks()
-            worker = self._row().get("memory", {}).get("processes", {}).get("policy", {})
-            worker_mb = worker.get("uss_mb") or worker.get("rss_mb", 0.0)
+            worker_mb = self._worker_mb()
             total_mb = (case.limit - group.usage()) / 1e6 + worker_mb - MARGIN_MB
             self._say(
                 f"guard {case.guard}: group {group.usage() / 1e6:.0f} MB, worker {worker_mb:.0f} MB; hog up to {total_mb:.0f} MB"
@@ -208,19 +208,26 @@ class Stress:
     def _look(self) -> None:
         row = self._row()
         memory = row.get("memory", {})
-        worker = memory.get("processes", {}).get("policy", {})
         self.rows.append(
             {
                 "at_s": round(time.monotonic() - self._began_s, 2),
                 "group_mb": round(self._group.usage() / 1e6, 1),
                 "hog_mb": 0.0 if self._hog_gone() else self._hog_lines.newest.get("held_mb", 0.0),
-                "worker_mb": worker.get("uss_mb") or worker.get("rss_mb", 0.0),
+                "worker_mb": round(self._worker_mb(), 1),
                 "level": memory.get("level", 0),
                 "step": memory.get("step", "fine"),
                 "state": row.get("policy", {}).get("state", ""),
                 "kills": self._group.kills(),
             }
         )
+
+    def _worker_mb(self) -> float:
+        """Return the worker's USS, looked at now: the guard looks closer at each process only every few seconds [MB]."""
+        for pid in self._group.members():
+            with contextlib.suppress(OSError):
+                if role_of(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")) == "policy":
+                    return closer(pid)[0]
+        return 0.0
 
     def _watch(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
@@ -346,10 +353,10 @@ def draw(outcomes: list[dict[str, Any]], path: Path) -> None:
         kills = [row for before, row in pairwise(rows) if row["kills"] > before["kills"]]
         for index, row in enumerate(kills):
             upper.axvline(row["at_s"], color="#b02020", linestyle=":", label="killed by the kernel" if not index else None)
-        upper.set_title(f"{outcome['world']}, guard {outcome['guard']}: {figures['kernel_kills']} kills")
+        upper.set_title(f"{outcome['world']}, guard {outcome['guard']}: killed by the kernel: {figures['kernel_kills']}")
         upper.set_ylabel("memory of the group [MB]")
         upper.set_ylim(0, 1.12 * figures["limit_mb"])
-        upper.legend(loc="lower left", fontsize=8)
+        upper.legend(loc="center left", fontsize=8)
         lower.step(times, [STEPS.index(row["step"]) for row in rows], where="post", color="#333333")
         gone = [row["state"] != "ready" for row in rows]
         lower.fill_between(times, 0, 5.3, where=gone, color="#b02020", alpha=0.15, step="post", label="no policy ready")

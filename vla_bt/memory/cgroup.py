@@ -195,13 +195,17 @@ class Group:
         name = "memory.events" if self.version == 2 else "memory.oom_control"
         return sum(_rows((self.path / name).read_text(encoding="ascii"), "oom_kill"))
 
+    def members(self) -> list[int]:
+        """Return the ids of the processes in it."""
+        return [int(pid) for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split()]
+
     def close(self) -> None:
         """Remove it; whoever is still in it is put back. What is left dying may take a moment."""
         for _ in range(50):
             with contextlib.suppress(OSError):
-                for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split():
+                for pid in self.members():
                     with contextlib.suppress(OSError):
-                        self.leave(int(pid))
+                        self.leave(pid)
             try:
                 self.path.rmdir()
                 return
