@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ _STORAGE = ("images", "images_jpeg", "images_jpeg_ends")
 _CHOICES = {"pattern": ("", *PATTERNS), "distance": ("", *DISTANCES), "position": ("", *POSITIONS), "origin": ORIGINS}
 _JUDGED = ("num_frames", "scenario", "total_duration", "frame_period_s", *_CHOICES)
 _NEVER_NAN = ("actions", "commanded")
+_STAMPED = ("exposure_s", "receipt_s", "decided_s")  # by the recorder, always
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,19 @@ def _attributes(content: Content) -> Iterator[Told]:
         yield "attribute-value", f"{odd[0]} is {told[odd[0]]!r}" + (f"; {', '.join(odd[1:])} can't be, either" if odd[1:] else "")
     if "colour_order" in told and told["colour_order"] != "RGB":
         yield "channel-order", f"colour_order is {told['colour_order']!r}; an episode's pictures are RGB"
+    if isinstance(told.get("started"), str) and not _is_time(told["started"]):
+        yield "attribute-value", f"started is {told['started']!r}, expected a date and time as in ISO 8601"
     dropped = told.get("frames_dropped", 0)
     if dropped:
         yield "frames-dropped", f"{dropped} frames were lost while it was recorded"
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def scenario_in_name(name: str) -> str:
@@ -239,11 +251,12 @@ def _scenario(content: Content) -> Iterator[Told]:
 
 
 def _finite(content: Content) -> Iterator[Told]:
+    stamped = _STAMPED if content.attributes.get("origin") in ("recorded", "simulated") else ()
     for name in COLUMNS:
         column = content.columns.get(name)
         if column is None or column.dtype.kind != "f":
             continue
-        bad = ~np.isfinite(column) if name in _NEVER_NAN else np.isinf(column)
+        bad = ~np.isfinite(column) if name in (*_NEVER_NAN, *stamped) else np.isinf(column)
         if name == "commanded" and content.attributes.get("origin") == "imported":
             bad[:1] = np.isinf(column[:1])  # the original does not tell it
         rows = _rows(bad)

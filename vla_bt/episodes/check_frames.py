@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vla_bt.episodes.colours import SUSPICIOUS, swapped_share
 from vla_bt.episodes.schema import EVENT_TYPES, START, EpisodeInfo
+from vla_bt.words import Mode, Source
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
@@ -88,6 +89,16 @@ def _first_frame(frames: Frames) -> Iterator[Told]:
     odd = tuple(at for at, event in enumerate(events) if event not in EVENT_TYPES)
     if odd:
         yield "attribute-value", f"action_event_types holds {events[odd[0]]!r}, expected {', '.join(EVENT_TYPES)}", odd
+
+
+def _who(frames: Frames) -> Iterator[Told]:
+    """Find drivers and modes that nobody knows."""
+    for name, known in (("source", Source), ("mode", Mode)):
+        choices = {each.value for each in known}
+        column = frames.columns.get(name, np.array([]))
+        odd = tuple(at for at, value in enumerate(column.tolist()) if value not in choices)
+        if odd:
+            yield "attribute-value", f"{name} holds {column[odd[0]]!s}, expected {', '.join(map(str, sorted(choices)))}", odd
 
 
 def _times(frames: Frames) -> Iterator[Told]:
@@ -193,4 +204,4 @@ def _told_apart(change: NDArray[np.float64], moving: NDArray[np.bool_]) -> float
     return float((moved[:, None] > stood[None, :]).mean())
 
 
-CHECKS: tuple[Callable[[Frames], Iterator[Told]], ...] = (_first_frame, _times, _colours, _sameness, _causality)
+CHECKS: tuple[Callable[[Frames], Iterator[Told]], ...] = (_first_frame, _who, _times, _colours, _sameness, _causality)

@@ -21,8 +21,8 @@ BAR = 64
 RATE = 10
 """Pictures a second; more than an episode's, since players jump badly in films of one picture a second."""
 
-LONGEST_PERIOD_S = 60.0
-"""A file that tells of longer ones is not believed: the film would have no end [s]."""
+SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 1e-3, 60.0
+"""A file that tells of others is not believed: its film would have no end, or no length [s]."""
 
 _PAPER, _INK, _FAINT = (250, 249, 247), (34, 34, 34), (110, 110, 110)
 
@@ -53,7 +53,11 @@ def period_of(episode: Episode) -> float:
     """Return the time from frame to frame [s]: as the file tells it, by its duration, or the format's."""
     for name, frames in (("frame_period_s", 1), ("total_duration", max(1, episode.frames))):
         told = episode.attributes.get(name)
-        if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < LONGEST_PERIOD_S * frames:
+        if (
+            isinstance(told, (int, float))
+            and not isinstance(told, bool)
+            and SHORTEST_PERIOD_S <= told / frames < LONGEST_PERIOD_S
+        ):
             return float(told) / frames
     return EpisodeInfo().frame_period_s
 

@@ -1,4 +1,4 @@
-"""One picture of many views: of each the same frame of its source and of itself, side by side, with what was done to it."""
+"""One picture of many views: of each the same frame of its source (left) and of itself, with what was done to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 COLUMNS = 3
 TILE = (320, 180)  # width, height of one picture [px]
 CAPTION = 40
-GAP = 12
+GAP, SEAM = 12, 4
 FRAME = 1
 """Which frame is shown: the robot has just begun to drive."""
 
@@ -28,9 +28,10 @@ def tile(source: NDArray[np.uint8], view: NDArray[np.uint8], attributes: dict[st
         Of the view.
     """
     width, height = TILE
-    drawn = np.full((height + CAPTION, 2 * width, 3), 255, np.uint8)
+    drawn = np.full((height + CAPTION, 2 * width + SEAM, 3), 255, np.uint8)
     for at, picture in enumerate((source, view)):
-        drawn[:height, at * width : (at + 1) * width] = cv2.resize(picture, TILE, interpolation=cv2.INTER_AREA)
+        left = at * (width + SEAM)
+        drawn[:height, left : left + width] = cv2.resize(picture, TILE, interpolation=cv2.INTER_AREA)
     number = str(attributes["episode_name"]).rpartition("_")[2]
     words = f"{number}: {attributes.get('scenario', '')} {attributes.get('distance', '')} {attributes.get('position', '')}"
     for line, text in enumerate((words, done_in_words(json.loads(attributes["recipe"])))):

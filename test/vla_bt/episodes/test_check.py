@@ -160,10 +160,18 @@ def test_missing_attribute(episode: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value", [("distance", "next to it"), ("total_duration", -1.0), ("frame_period_s", "long"), ("seed", "abc")]
+    "name, value",
+    [("distance", "next to it"), ("total_duration", -1.0), ("frame_period_s", "long"), ("seed", "abc"), ("started", "noon")],
 )
 def test_attribute_value(episode: Path, name: str, value: Any) -> None:
     assert "attribute-value" in codes(check_file(change(episode, **{name: value})))
+
+
+@pytest.mark.parametrize("name, value", [("source", 99), ("mode", b"asleep")])
+def test_who_drove_is_somebody_known(episode: Path, name: str, value: Any) -> None:
+    values = stored(episode, name)
+    values[3] = value
+    assert frames_of(check_file(change(episode, **{name: values})), "attribute-value") == (3,)
 
 
 def test_scenario_mismatch(episode: Path, old: Path) -> None:
@@ -175,7 +183,7 @@ def test_scenario_only_in_name(old: Path) -> None:
     assert "scenario-only-in-name" in codes(check_file(change(old, scenario=None)))
 
 
-@pytest.mark.parametrize("name, row", [("actions", 4), ("commanded", 5), ("decided_s", 6)])
+@pytest.mark.parametrize("name, row", [("actions", 4), ("commanded", 5), ("decided_s", 6), ("receipt_s", 7)])
 def test_not_finite(episode: Path, name: str, row: int) -> None:
     values = stored(episode, name)
     values[row] = np.inf if name == "decided_s" else np.nan

@@ -106,6 +106,14 @@ def test_whole_frame_rates_stay_whole(write: Callable[..., Path], tmp_path: Path
     assert export_lerobot([write(4, period_s=0.1)], tmp_path / "out")["fps"] == 10
 
 
+@pytest.mark.parametrize("period_s", [1e-300, 1e-9, 1e300])
+def test_a_period_that_nobody_can_show_is_not_believed(write: Callable[..., Path], tmp_path: Path, period_s: float) -> None:
+    path = write(4)
+    with h5py.File(path, "r+") as file:
+        file.attrs["frame_period_s"] = period_s
+    assert export_lerobot([path], tmp_path / "out")["fps"] == pytest.approx(4 / 3.15)  # by its duration
+
+
 def test_without_odometry_there_is_no_state(write: Callable[..., Path], tmp_path: Path) -> None:
     assert "observation.state" not in export_lerobot([write(3), write(3, odometry=None)], tmp_path / "out")["features"]
 
