@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from py_trees.blackboard import Blackboard
 from py_trees.trees import BehaviourTree
 
-from vla_bt.app.loop import TickLoop
-from vla_bt.app.run_log import nodes_of, witness
+from vla_bt.app.loop import TickLoop, Tree
+from vla_bt.app.run_log import Witness, nodes_of
+from vla_bt.diagnosis import Diagnosis, Row, Times
+from vla_bt.episodes.recorder import RecorderStatus
 from vla_bt.port import Robot
 from vla_bt.resources import Resources
 from vla_bt.runlog.encoder import Node
@@ -25,5 +27,22 @@ def assemble(robot: Robot, resources: Resources, make_log: Callable[[Sequence[No
     root = create_root()
     tree = BehaviourTree(root)
     tree.setup(resources=resources)
-    log = make_log(nodes_of(root)) if make_log is not None else None
-    return TickLoop(tree, robot, resources, witness(root, log.take) if log is not None else None)
+    loop = TickLoop(tree, robot, resources)
+    if make_log is not None:
+        loop.witness = witness_for(tree, loop, resources, make_log(nodes_of(root)))
+    return loop
+
+
+def witness_for(tree: Tree, loop: TickLoop, resources: Resources, log: RunLog) -> Witness:
+    """Return what hands each tick to a log, with rows of diagnostics once a second of the tree's time."""
+    diagnosis = Diagnosis(lambda: resources.settings)
+
+    def diagnose(now_s: float) -> list[Row]:
+        times = Times(witness.times.tick_s, witness.times.late_s, witness.times.missed)
+        recorder = resources.recorder.status() if resources.recorder is not None else RecorderStatus("off")
+        diagnosis.after_tick(Blackboard.storage)
+        others = (resources.policy.status(), recorder, log.status(), None)
+        return diagnosis.rows(Blackboard.storage, now_s, times, loop.words, *others)
+
+    witness = Witness(tree, resources, log.take, diagnose)
+    return witness

@@ -24,6 +24,7 @@ from vla_bt.app.assemble import assemble
 from vla_bt.app.lockstep import LockstepRobot, plain
 from vla_bt.app.loop import TickLoop
 from vla_bt.app.path_picture import PathPoint
+from vla_bt.app.run_log import Witness
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.memory.monitor import MemoryMonitor
@@ -124,7 +125,8 @@ class LockstepRun:
         """Stop the robot, end the log and free the renderer."""
         self.loop.shutdown()
         if self.log is not None:
-            self.log.close()
+            assert isinstance(self.loop.witness, Witness)
+            self.log.close(times=self.loop.witness.times.last_window())
         self.client.close()
         self.world.close()
 

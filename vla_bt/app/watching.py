@@ -1,12 +1,11 @@
 """Looking at a tree while it ticks: how long each leaf takes, and every change of a status.
 
-Promises: a visitor of py_trees, to be added and removed between two ticks; costs some microseconds a tick, nothing while it is
-not there; memory is bounded: times go into histograms that forget, changes that nobody takes are cut to the newest.
+Promises: visitors of py_trees, to be added and removed between two ticks; each costs some microseconds a tick, nothing while it
+is not there; memory is bounded: times go into histograms that forget, changes that nobody takes are cut to the newest.
 """
 
 from __future__ import annotations
 
-import bisect
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,86 +15,65 @@ from py_trees.behaviour import Behaviour
 from py_trees.visitors import VisitorBase
 
 from vla_bt.app.snapshot import MESSAGE_LIMIT
+from vla_bt.resources import Resources
+from vla_bt.runlog.times import Histogram, Window, added_up
 
 CHANGES_KEPT = 200
-WINDOW = 600
-"""Visits after which the older half of a leaf's times is forgotten."""
+TICKS_KEPT = 1200
+WINDOW_S = 10.0
+"""Of the tree's time; then a new window begins [s]."""
 
-_EDGES = [1e-6 * 1.25**power for power in range(64)]  # 1 us to 1.3 s in steps of a quarter
+WINDOWS_KEPT = 3
+"""So many whole windows, and the one that has begun, are what viewers see."""
 
 
-def _in_tick_order(node: Behaviour) -> Iterator[Behaviour]:
+def in_tick_order(node: Behaviour) -> Iterator[Behaviour]:
     """Parents before their children; py_trees' own ``iterate`` goes the other way."""
     yield node
     for child in node.children:
-        yield from _in_tick_order(child)
+        yield from in_tick_order(child)
 
 
-class LeafTimes:
-    """Recent times of one leaf: a histogram of the last :data:`WINDOW` to twice as many."""
-
-    def __init__(self) -> None:
-        self._old, self._new = [0] * (len(_EDGES) + 1), [0] * (len(_EDGES) + 1)
-        self._count = 0
-        self._old_worst = self._new_worst = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one visit."""
-        self._new[bisect.bisect_left(_EDGES, seconds)] += 1
-        self._new_worst = max(self._new_worst, seconds)
-        self._count += 1
-        if self._count >= WINDOW:
-            self._old, self._new = self._new, [0] * (len(_EDGES) + 1)
-            self._old_worst, self._new_worst = self._new_worst, 0.0
-            self._count = 0
-
-    @property
-    def worst(self) -> float:
-        """The longest [s]."""
-        return max(self._old_worst, self._new_worst)
-
-    def percentile(self, share: float) -> float:
-        """Return a percentile [s], at most a quarter above the true one; 0 without any."""
-        counts = [old + new for old, new in zip(self._old, self._new, strict=True)]
-        wanted = share * sum(counts)
-        seen = 0
-        for edge, count in zip(_EDGES, counts, strict=False):
-            seen += count
-            if count and seen >= wanted:
-                return min(edge, self.worst)
-        return self.worst
-
-
-class TreeWatch(VisitorBase):
-    """Times leaves and notes changes of status.
+class TickTimes(VisitorBase):
+    """Times the leaves, the tick, and how late ticks begin.
 
     Parameters
     ----------
     root : Behaviour
         The tree; its shape must not change.
-    tick_time_s : callable
-        The time of the current tick [s], for the changes.
+    resources : Resources
+        Gives the tick's time and lateness, and how late a tick may be.
     clock : callable
         Seconds, for the leaves.
+
+    Attributes
+    ----------
+    tick_s, late_s : deque of float
+        Of the last ticks: how long the tree took, and how late they began [s].
+    missed : int
+        Ticks that were later than they may be.
     """
 
-    def __init__(self, root: Behaviour, tick_time_s: Callable[[], float], clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, root: Behaviour, resources: Resources, clock: Callable[[], float] = time.perf_counter) -> None:
         super().__init__(full=False)
-        self._nodes = list(_in_tick_order(root))
-        self._tick_time_s, self._clock = tick_time_s, clock
-        self._times = {id(node): LeafTimes() for node in self._nodes if not node.children}
-        self._before = [node.status for node in self._nodes]
-        self._changes: deque[list[Any]] = deque(maxlen=CHANGES_KEPT)
-        self._last_s = 0.0
+        self._leaves = [node for node in in_tick_order(root) if not node.children]
+        self._resources, self._clock = resources, clock
+        self._closed: deque[Window] = deque(maxlen=WINDOWS_KEPT)
+        self._ready: Window | None = None
+        self._ends_s: float | None = None
+        self._began_s = self._last_s = 0.0
+        self.tick_s: deque[float] = deque(maxlen=TICKS_KEPT)
+        self.late_s: deque[float] = deque(maxlen=TICKS_KEPT)
+        self.missed = 0
+        self._begin()
 
-    def begin(self) -> None:
-        """Take the statuses as they are now: what changed while nobody watched is no change."""
-        self._before = [node.status for node in self._nodes]
-        self._changes.clear()
+    def _begin(self) -> None:
+        self._times = {id(node): Histogram() for node in self._leaves}
+        self._tick, self._late = Histogram(), Histogram()
 
     def initialise(self) -> None:
         """Begin a tick."""
-        self._last_s = self._clock()
+        self._began_s = self._last_s = self._clock()
 
     def run(self, behaviour: Behaviour) -> None:
         """Count the time since the last node: a leaf's own, with the way to it."""
@@ -104,6 +82,69 @@ class TreeWatch(VisitorBase):
         if times is not None:
             times.add(now_s - self._last_s)
         self._last_s = now_s
+
+    def finalise(self) -> None:
+        """Count the tick."""
+        tick_s, late_s, now_s = self._clock() - self._began_s, self._resources.lateness_s, self._resources.tick_time_s
+        self.tick_s.append(tick_s)
+        self.late_s.append(late_s)
+        self._tick.add(tick_s)
+        self._late.add(late_s)
+        if late_s > self._resources.settings.tick_overrun_s:
+            self.missed += 1
+        if self._ends_s is None:
+            self._ends_s = now_s + WINDOW_S
+        elif now_s >= self._ends_s:
+            self._ends_s = now_s + WINDOW_S
+            self._ready = self._window()
+            self._closed.append(self._ready)
+            self._begin()
+
+    def _window(self) -> Window:
+        leaves = tuple((node.name, self._times[id(node)]) for node in self._leaves)
+        return Window(leaves, self._tick, self._late, self.missed)
+
+    def take_window(self) -> Window | None:
+        """Hand out the window that has just ended, once."""
+        window, self._ready = self._ready, None
+        return window
+
+    def last_window(self) -> Window | None:
+        """Return the window that has begun, None if nothing was counted in it: for the end of a run."""
+        return self._window() if self._tick.count else None
+
+    def leaf_rows(self) -> list[list[Any]]:
+        """Return rows of (leaf, p50, p99, worst [ms]) of the last half minute, in tick order."""
+        recent = added_up((*self._closed, self._window()))
+        assert recent is not None
+        return recent.leaf_rows()
+
+
+class TreeChanges(VisitorBase):
+    """Notes changes of status.
+
+    Parameters
+    ----------
+    root : Behaviour
+        The tree; its shape must not change.
+    tick_time_s : callable
+        The time of the current tick [s].
+    """
+
+    def __init__(self, root: Behaviour, tick_time_s: Callable[[], float]) -> None:
+        super().__init__(full=False)
+        self._nodes = list(in_tick_order(root))
+        self._tick_time_s = tick_time_s
+        self._before = [node.status for node in self._nodes]
+        self._changes: deque[list[Any]] = deque(maxlen=CHANGES_KEPT)
+
+    def begin(self) -> None:
+        """Take the statuses as they are now: what changed while nobody watched is no change."""
+        self._before = [node.status for node in self._nodes]
+        self._changes.clear()
+
+    def run(self, behaviour: Behaviour) -> None:
+        """Do nothing: all is told at the end of the tick."""
 
     def finalise(self) -> None:
         """Note what changed in this tick."""
@@ -125,14 +166,4 @@ class TreeWatch(VisitorBase):
         """Hand out the changes since the last call: rows of (time [s], node, before, after, message)."""
         rows = list(self._changes)
         self._changes.clear()
-        return rows
-
-    def leaf_rows(self) -> list[list[Any]]:
-        """Return rows of (leaf, p50, p99, worst [ms]) in tick order."""
-        rows = []
-        for node in self._nodes:
-            times = self._times.get(id(node))
-            if times is not None:
-                figures = (times.percentile(0.5), times.percentile(0.99), times.worst)
-                rows.append([node.name, *(round(1e3 * value, 4) for value in figures)])
         return rows

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_bt.app.run_log import nodes_of, witness
+from vla_bt.app.run_log import Witness, nodes_of
 from vla_bt.bench.figures import Spread, spread
 from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot
 from vla_bt.bench.tick import WARM_UP_TICKS, BenchError, application, bench_settings
@@ -75,12 +75,13 @@ def measure_log(ticks: int) -> LogCost:
     others: dict[bool, float] = {True: 0.0, False: 0.0}
     with application(robot, policy, settings) as (loop, tree), tempfile.TemporaryDirectory() as folder:
         log = RunLog(nodes_of(tree.root), load_causes(), settings, Path(folder), "bench", robot.now())
-        hand_over = witness(tree.root, log.take)
+        witness = Witness(tree, tree.resources, log.take)
         robot.set_mode("vla")
         robot.give_goal("go to the cup")
         for count in range(WARM_UP_TICKS + 2 * ticks):
             logged = count // BLOCK_TICKS % 2 == 0
-            loop.witness = hand_over if logged else None
+            loop.witness = witness if logged else None
+            tree.visitors[:] = [witness.times] if logged else []
             robot.advance()
             policy.advance(robot.now())
             process_s, began_s, began_cpu_s = time.process_time(), time.perf_counter(), time.thread_time()

@@ -73,6 +73,7 @@ def main(argv: Words[str] | None = None) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
+    from vla_bt.app.watching import TickTimes
     from vla_bt.bench.figures import spread
     from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot
     from vla_bt.bench.tick import Stopwatch, application, bench_settings
@@ -87,7 +88,9 @@ def main(argv: Words[str] | None = None) -> int:
     watch = Stopwatch()
     with application(robot, policy, settings) as (loop, tree):
         pad(tree.root, options.nodes)
-        stream = SnapshotStream(node, tree, tree.resources)
+        times = TickTimes(tree.root, tree.resources)  # as in the tree's process, with or without viewers
+        tree.visitors.append(times)
+        stream = SnapshotStream(node, tree, tree.resources, times)
         robot.set_mode("vla")
         robot.give_goal("go to the cup")
         due_s = time.monotonic()

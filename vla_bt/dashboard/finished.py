@@ -1,7 +1,7 @@
 """A finished run as a source for the page: its log, moment by moment, and the pictures of the episodes recorded in it.
 
-Promises: nothing is kept in memory but the changes of status (the newest), the goals, and one episode's pictures; a log that is
-damaged, or lacks its episodes, shows what there is.
+Promises: nothing is kept in memory but the changes of status (the newest), the goals, the times of leaves (the newest), and one
+episode's pictures; a log that is damaged, or lacks its episodes, shows what there is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vla_bt.episodes.opening import read
 from vla_bt.memory.ladder import Level
 from vla_bt.runlog.history import NodeState, Standing, standing_at
 from vla_bt.runlog.reader import RunLogError, RunReader, shown
+from vla_bt.runlog.times import Window
 
 PICTURE_WIDTH, PICTURE_QUALITY = 640, 72
 SHEET_WIDTH, SHEET_QUALITY = 176, 78
@@ -68,6 +69,7 @@ class FinishedRun:
         self._episode: tuple[Path, Episode] | None = None
         self._transitions: deque[list[Any]] = deque(maxlen=TRANSITIONS_KEPT)
         self._goals: deque[dict[str, Any]] = deque(maxlen=GOALS_KEPT)
+        self._timings: list[tuple[float, list[Any], dict[str, Any]]] = []
         try:
             self._read_through()
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -94,11 +96,16 @@ class FinishedRun:
         """Return how things stood, and the newest recorded picture not after it."""
         first_s, last_s = self.span()
         time_s = min(max(time_s, first_s), last_s)
+        rows: list[dict[str, Any]] = []
         try:
-            content = self._snapshot(standing_at(self._run, time_s))
+            standing = standing_at(self._run, time_s)
+            content = self._snapshot(standing)
+            rows = [_diagnosed(row) for row in standing.newest.get("/diagnostics", {}).get("rows", [])]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             content = {"words": "the log is damaged here", "nodes": []}
-        wires: list[Wire] = [protocol.message("snapshot", time_s, content)]
+        wires: list[Wire] = [protocol.message("snapshot", time_s, content | self._times(time_s))]
+        if rows:
+            wires.append(protocol.message("diagnostics", time_s, {"rows": rows}))
         picture = self._picture(time_s)
         return [*wires, picture] if picture is not None else wires
 
@@ -128,6 +135,19 @@ class FinishedRun:
                 line = {key: value for key, value in content.items() if key not in ("t", "tick", "full")}
                 if not self._goals or self._goals[-1] != line:  # a full set of messages says the newest again
                     self._goals.append(line)
+            elif entry.topic == "/timing":
+                window = Window.from_plain(content)
+                rows = [[shown(name), *figures] for name, *figures in window.leaf_rows()]
+                ticks = {"tick_ms": window.tick.in_ms()[:2], "late_ms": window.late.in_ms()[:2], "missed": window.missed}
+                self._timings.append((entry.t, rows, ticks))
+
+    def _times(self, time_s: float) -> dict[str, Any]:
+        """Return how long ticks and leaves took in the seconds that a moment belongs to."""
+        place = bisect.bisect_left(self._timings, time_s, key=lambda row: row[0])
+        if not self._timings:
+            return {}
+        _, leaves, ticks = self._timings[min(place, len(self._timings) - 1)]
+        return {"leaves": leaves, **ticks}
 
     def _snapshot(self, standing: Standing) -> dict[str, Any]:
         """Return a moment as ``tree/snapshot`` carries it."""
@@ -238,6 +258,17 @@ class FinishedRun:
             except (EpisodeError, OSError):
                 return None
         return self._episode[1]
+
+
+def _diagnosed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of diagnostics as the page shows it."""
+    values = {shown(name): shown("" if value is None else value) for name, value in row["values"].items()}
+    return {
+        "name": shown(row["name"]),
+        "level": min(3, max(0, int(row["level"]))),
+        "message": shown(row["message"]),
+        "values": values,
+    }
 
 
 def _memory(state: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from std_msgs.msg import String
 
 from vla_bt.app.loop import Tree
 from vla_bt.app.snapshot import MESSAGE_LIMIT, to_json_within, tree_snapshot
-from vla_bt.app.watching import TreeWatch
+from vla_bt.app.watching import TickTimes, TreeChanges
 from vla_bt.contract import Stamped
 from vla_bt.policy.port import PolicyOutput
 from vla_bt.port import FrameInfo, GateStatus, Request
@@ -55,12 +55,14 @@ class SnapshotStream:
         Set up already.
     resources : Resources
         What its leaves share.
+    times : TickTimes
+        Times the leaves already.
     """
 
-    def __init__(self, node: Node, tree: Tree, resources: Resources) -> None:
-        self._tree, self._resources = tree, resources
+    def __init__(self, node: Node, tree: Tree, resources: Resources, times: TickTimes) -> None:
+        self._tree, self._resources, self._times = tree, resources, times
         self._publisher = node.create_publisher(String, "~/snapshot", qos.LATCHED)
-        self._watch = TreeWatch(tree.root, lambda: resources.tick_time_s)
+        self._watch = TreeChanges(tree.root, lambda: resources.tick_time_s)
         self._watching = False
         self._kinds = node_kinds(tree.root)
         self._due_s = self._slow_due_s = 0.0
@@ -93,7 +95,7 @@ class SnapshotStream:
         self._due_s = max(self._due_s + PERIOD_S, now_s)
         if now_s >= self._slow_due_s:  # percentiles are dearer than all the rest
             self._slow_due_s = now_s + SLOW_PERIOD_S
-            self._figures, leaves = figures(), {"leaves": self._watch.leaf_rows()}
+            self._figures, leaves = figures(), {"leaves": self._times.leaf_rows()}
         else:
             leaves = {}
         self._publisher.publish(

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from py_trees.blackboard import Blackboard
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -34,8 +35,10 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from vla_bt.app.loop import TickLoop, do_all
-from vla_bt.app.run_log import witness
+from vla_bt.app.run_log import Witness
+from vla_bt.app.watching import TICKS_KEPT
 from vla_bt.control.causes import load_causes
+from vla_bt.diagnosis import Diagnosis, Times, percentile_ms
 from vla_bt.episodes.journal import left_behind
 from vla_bt.episodes.recorder import EpisodeRecorder, RecorderStatus, labels
 from vla_bt.memory.ladder import limits_of
@@ -44,7 +47,7 @@ from vla_bt.policy.client import WorkerClient
 from vla_bt.policy.names import check_name
 from vla_bt.resources import Resources, RobotView
 from vla_bt.ros import qos
-from vla_bt.ros.diagnostics import Times, TreeDiagnostics, percentile_ms
+from vla_bt.ros.diagnostics import TreeDiagnostics
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.guarding import MemoryDesk, first_to_go
 from vla_bt.ros.hosting import host_tree, stream_parameters
@@ -59,7 +62,6 @@ from vla_bt.trees.root import create_root
 from vla_bt.wire import runtime_directory
 
 DIAGNOSTICS_PERIOD_S = 1.0
-LATENESS_KEPT = 1200
 
 LIVE_PARAMETERS = (
     "max_policy_linear",
@@ -115,16 +117,16 @@ class TreeProcess:
         self._carrier = host_tree(create_root(), node, resources)
         root = self._carrier.tree.root
         self._log = begin_log(node, root, resources, self._robot.now())
-        self._loop = TickLoop(self._carrier.tree, self._robot, resources, witness(root, self._log.take))
-        self._snapshots = SnapshotStream(node, self._carrier.tree, resources)
+        self._witness = Witness(self._carrier.tree, resources, self._log.take)
+        self._loop = TickLoop(self._carrier.tree, self._robot, resources, self._witness)
+        self._snapshots = SnapshotStream(node, self._carrier.tree, resources, self._witness.times)
         self._record_status = node.create_publisher(String, "record_status", qos.STATUS)
         self._recorder_told: RecorderStatus | None = None
-        self._diagnostics = TreeDiagnostics(node, lambda: resources.settings, self._robot.camera_problem)
+        self._diagnosis = Diagnosis(lambda: resources.settings, self._robot.camera_problem)
+        self._diagnostics = TreeDiagnostics(node)
         on_change(node, TreeSettings, self._on_parameters)
         self._wake = threading.Event()
-        self._late_s: deque[float] = deque(maxlen=LATENESS_KEPT)
-        self._tick_s: deque[float] = deque(maxlen=LATENESS_KEPT)
-        self._missed = 0
+        self._tick_s: deque[float] = deque(maxlen=TICKS_KEPT)  # what the loop adds to the tree's own time included
         self._failure: BaseException | None = None
 
     def stop(self) -> None:
@@ -168,12 +170,9 @@ class TreeProcess:
             began_s = time.monotonic()
             late_s = began_s - due_s
             request = self._loop.tick(late_s)
-            self._late_s.append(late_s)
             self._tick_s.append(time.monotonic() - began_s)
             self._carrier.stream()
-            if late_s > self._settings.tick_overrun_s:
-                self._missed += 1
-            self._diagnostics.after_tick()
+            self._diagnosis.after_tick(Blackboard.storage)
             self._snapshots.after_tick(request, self._loop.words, began_s, self._figures)
             self._publish_recorder()
             if began_s >= diagnostics_due_s:
@@ -198,8 +197,8 @@ class TreeProcess:
         """Return what the process says of its own times [ms], for a snapshot."""
         return {
             "tick_ms": [percentile_ms(self._tick_s, share) for share in (0.5, 0.99)],
-            "late_ms": [percentile_ms(self._late_s, share) for share in (0.5, 0.99)],
-            "missed": self._missed,
+            "late_ms": [percentile_ms(self._witness.times.late_s, share) for share in (0.5, 0.99)],
+            "missed": self._witness.times.missed,
         }
 
     def _publish_recorder(self) -> None:
@@ -210,12 +209,17 @@ class TreeProcess:
             self._record_status.publish(String(data=status.to_json()))
 
     def _publish_diagnostics(self) -> None:
-        policy, times = self._client.status(), Times(self._tick_s, self._late_s, self._missed)
-        others = self._memory_desk.rows(policy)
-        self._diagnostics.publish(times, self._loop.words, policy, self._recorder.status(), self._log.status(), others)
+        self._memory_desk.log_events()
+        measured = self._witness.times
+        times = Times(self._tick_s, measured.late_s, measured.missed)
+        others = (self._client.status(), self._recorder.status(), self._log.status(), self._memory)
+        rows = self._diagnosis.rows(Blackboard.storage, self._robot.now(), times, self._loop.words, *others)
+        self._witness.rows = rows
+        self._diagnostics.publish(rows)
 
     def _close_log(self) -> None:
-        self._log.close(str(self._failure) if self._failure is not None else "ended by a signal")
+        reason = str(self._failure) if self._failure is not None else "ended by a signal"
+        self._log.close(reason, self._witness.times.last_window())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

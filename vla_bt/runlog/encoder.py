@@ -15,7 +15,8 @@ from vla_bt.control.causes import CauseTable, Effect, Verdict
 from vla_bt.goals.ledger import GoalEvent
 from vla_bt.port import GateStatus, Request, Snapshot
 from vla_bt.proposal import Proposal
-from vla_bt.runlog.topics import FULL_PERIOD_S, HEARTBEAT_S, Level, plain, xyz
+from vla_bt.runlog.times import Window
+from vla_bt.runlog.topics import FULL_PERIOD_S, HEARTBEAT_S, MAX_TEXT, Level, plain, xyz
 from vla_bt.words import Mode, Source
 
 SLOW_PERIOD_S = 5.0
@@ -56,6 +57,10 @@ class Moment(NamedTuple):
         Status (with ``value``) and feedback message of each node, in the tree's own order.
     board : mapping of str to Stamped
         The blackboard, its keys with a leading slash.
+    times : Window or None
+        How long ticks and leaves took in the seconds that have just ended.
+    rows : sequence or None
+        New rows of diagnostics: (what, level, message, values).
     """
 
     at_s: float
@@ -65,6 +70,8 @@ class Moment(NamedTuple):
     statuses: Sequence[Any]
     messages: Sequence[str]
     board: Mapping[str, Any]
+    times: Window | None = None
+    rows: Sequence[tuple[str, int, str, Mapping[str, object]]] | None = None
 
 
 class Line(NamedTuple):
@@ -105,6 +112,7 @@ class Encoder:
         self._statuses: Sequence[Any] = ()
         self._messages: Sequence[str] = ()
         self._goal: dict[str, Any] | None = None
+        self._rows: list[dict[str, Any]] | None = None
         self._lines: list[Line] = []
 
     def want_full(self) -> None:
@@ -134,6 +142,8 @@ class Encoder:
             *self._slow("/memory", "state", _value(board, "memory"), "level", SLOW_PERIOD_S, t, full),
             *self._slow("/policy", "status", _value(board, "policy_status"), "state", HEARTBEAT_S, t, full),
             *self._blackboard(board, full),
+            *self._diagnostics(moment.rows, t, full),
+            *((("/timing", moment.times.to_plain()),) if moment.times is not None else ()),
         ]
         self._before_s = t
         head = {"t": t, "tick": moment.tick, **({"full": True} if full else {})}
@@ -292,6 +302,19 @@ class Encoder:
             self._board[key] = (value, now)
         if writes or full:
             yield "/blackboard", {"writes": writes}
+
+    def _diagnostics(self, rows: Any, t: float, full: bool) -> Iterable[Message]:
+        """Write all rows when a level or the words of one have changed; figures alone every so often."""
+        if rows is not None:
+            self._rows = [
+                {"name": what, "level": level, "message": message[:MAX_TEXT], "values": plain(dict(values))}
+                for what, level, message, values in rows
+            ]
+            state = [(row["name"], row["level"], row["message"].translate(_NO_DIGITS)) for row in self._rows]
+            if not self._due("/diagnostics", state, SLOW_PERIOD_S, t) and not full:
+                return
+        if self._rows is not None and (rows is not None or full):
+            yield "/diagnostics", {"rows": self._rows}
 
     # ------------------------------------------------------------------ memory
 

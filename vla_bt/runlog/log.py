@@ -21,6 +21,7 @@ from vla_bt.control.causes import CauseTable
 from vla_bt.runlog.encoder import Encoder, Line, Moment, Node
 from vla_bt.runlog.part import PartWriter
 from vla_bt.runlog.places import make_room, make_run
+from vla_bt.runlog.times import Window
 from vla_bt.runlog.topics import FORMAT, Level, plain
 from vla_bt.settings import TreeSettings
 
@@ -141,6 +142,7 @@ class RunLog:
         self._untold: Counter[str] = Counter()
         self._flush_due_s = self._disk_due_s = 0.0
         self._reason = ""
+        self._times: Window | None = None
         self._ended = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="run log", daemon=True)
@@ -163,10 +165,13 @@ class RunLog:
         size = self._size + (self._part.size if self._part is not None else 0)
         return LogStatus(state, self._folder, size, self._dropped, self._error)
 
-    def close(self, reason: str = "ended", timeout_s: float = 5.0) -> None:
-        """Write down what is left and why the run ended, and wait for that; the disk may take ``timeout_s`` at most [s]."""
+    def close(self, reason: str = "ended", times: Window | None = None, timeout_s: float = 5.0) -> None:
+        """Write down what is left and why the run ended, and wait for that; the disk may take ``timeout_s`` at most [s].
+
+        ``times`` are those of the last seconds.
+        """
         if not self._ended:
-            self._reason, self._ended = reason, True
+            self._reason, self._times, self._ended = reason, times, True
             self._wake.set()
             self._thread.join(timeout_s)
 
@@ -259,6 +264,8 @@ class RunLog:
     def _finish(self) -> None:
         part = self._part
         if part is not None:
+            if self._times is not None:
+                part.add("/timing", self._last_t, {"t": self._last_t, **self._times.to_plain()})
             end = {"t": self._last_t, "reason": self._reason, "ticks": self._ticks, "dropped": self._dropped}
             part.add("/end", self._last_t, end)
             part.close()

@@ -8,8 +8,11 @@ from typing import Any
 
 from vla_bt.runlog.history import standing_at
 from vla_bt.runlog.reader import RunLogError, RunReader, shown
+from vla_bt.runlog.times import Window, added_up
 
 LINES_KEPT = 200
+LEAVES_SHOWN = 5
+LEVELS = {1: "WARN", 2: "ERROR", 3: "STALE"}
 
 
 def glance(run: RunReader) -> dict[str, Any]:
@@ -47,7 +50,9 @@ def figures(run: RunReader, progress: Callable[[float], None] | None = None) -> 
     -------
     dict
         :func:`glance`, and ``ticks``, ``dropped``, ``driver_s`` (time by source [s]), ``standing_s`` (time the gate applied
-        zero [s]), ``causes`` (name: how often, how long), ``goals``, ``gaps``, ``memory_min_mb``, ``warnings``.
+        zero [s]), ``causes`` (name: how often, how long), ``goals``, ``gaps``, ``memory_min_mb``, ``warnings``, ``timing``
+        (ticks, how late they began, missed deadlines, each leaf: p50, p99, worst [ms]; None when the log has none),
+        ``diagnostics`` (rows that were not OK: their worst level and how often they got worse).
     """
     try:
         return glance(run) | _Count(run).read(progress)
@@ -74,6 +79,9 @@ class _Count:
         self.driver: tuple[str, float] | None = None
         self.standing: tuple[bool, float] | None = None
         self.active: dict[str, float] = {}
+        self.timing: Window | None = None
+        self.levels: dict[str, int] = {}
+        self.worse: dict[str, dict[str, Any]] = {}
 
     def read(self, progress: Callable[[float], None] | None) -> dict[str, Any]:
         shown_s = 0.0
@@ -98,6 +106,8 @@ class _Count:
             "gaps": self.gaps,
             "memory_min_mb": self.memory_mb,
             "warnings": self.warnings,
+            "timing": _times(self.timing) if self.timing is not None else None,
+            "diagnostics": self.worse,
         }
 
     def _pass(self, t: float) -> None:
@@ -145,6 +155,20 @@ class _Count:
         if int(content["level"]) >= 3 and len(self.warnings) < LINES_KEPT:
             self.warnings.append({"t": t, "text": shown(content["message"])})
 
+    def _on_timing(self, t: float, content: dict[str, Any]) -> None:
+        window = Window.from_plain(content)
+        self.timing = added_up((self.timing, window) if self.timing is not None else (window,))
+
+    def _on_diagnostics(self, t: float, content: dict[str, Any]) -> None:
+        for row in content["rows"]:
+            name, level = shown(row["name"]), int(row["level"])
+            if level > self.levels.get(name, 0):
+                found = self.worse.setdefault(name, {"level": level, "times": 0, "first_s": t, "message": shown(row["message"])})
+                found["times"] += 1
+                if level > found["level"]:
+                    found.update(level=level, message=shown(row["message"]))
+            self.levels[name] = level
+
     def _on_end(self, t: float, content: dict[str, Any]) -> None:
         self.ticks, self.dropped = int(content["ticks"]), int(content["dropped"])
 
@@ -167,6 +191,14 @@ def in_words(found: dict[str, Any]) -> str:
     for goal in found["goals"]:
         reason = f" ({shown(goal['reason'])})" if goal.get("reason") else ""
         rows.append(("goal", f'{goal["id"]} "{shown(goal["text"])}" {goal["state"]}{reason} at {goal["at_s"]:.2f} s'))
+    if (timing := found["timing"]) is not None:
+        tick, late = timing["tick_ms"], timing["late_ms"]
+        rows.append(("tick", f"{_spread(tick)}; late {_spread(late)}; {timing['missed']} deadline(s) missed"))
+        for name, *leaf in sorted(timing["leaves"], key=lambda row: -row[2])[:LEAVES_SHOWN]:
+            rows.append(("leaf", f"{_spread(leaf)}  {name}"))
+    for name, row in found["diagnostics"].items():
+        words = f"{row['times']} time(s), first at {row['first_s']:.2f} s: {row['message']}"
+        rows.append((LEVELS.get(row["level"], "STALE"), f"{name}: {words}"))
     for name, cause in found["causes"].items():
         rows.append(("cause", f"{name}: {cause['times']} time(s), {cause['total_s']:.2f} s"))
     for gap in found["gaps"][:5]:
@@ -177,6 +209,21 @@ def in_words(found: dict[str, Any]) -> str:
         rows.append(("warning", f"{line['t']:8.2f} s  {line['text']}"))
     rows += [("note", shown(note)) for note in found["notes"]]
     return "\n".join(f"{name:>8}  {words}" for name, words in rows if words)
+
+
+def _times(window: Window) -> dict[str, Any]:
+    return {
+        "ticks": window.tick.count,
+        "missed": window.missed,
+        "tick_ms": window.tick.in_ms(),
+        "late_ms": window.late.in_ms(),
+        "leaves": [[shown(name), *figures] for name, *figures in window.leaf_rows()],
+    }
+
+
+def _spread(times_ms: list[float]) -> str:
+    p50, p99, worst = times_ms
+    return f"p50 {p50:.3f}, p99 {p99:.3f}, worst {worst:.3f} ms"
 
 
 def _lost(found: dict[str, Any]) -> str:

@@ -50,6 +50,16 @@ def _rows(**properties: Any) -> dict[str, Any]:
     return {"type": "array", "items": {"type": "object", "properties": properties}}
 
 
+_TIMES: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "p50_ms": _NUMBER,
+        "p99_ms": _NUMBER,
+        "worst_ms": _NUMBER,
+        "counts": {**_ANY, "description": "class k: how many took up to 1.25^k us"},
+    },
+}
+
 SCHEMAS: Mapping[str, dict[str, Any]] = {
     "/run": _schema(
         format={"type": "integer"}, world=_TEXT, version=_TEXT, started=_TEXT, nodes=_rows(name=_TEXT, kind=_TEXT), settings=_ANY
@@ -76,6 +86,14 @@ SCHEMAS: Mapping[str, dict[str, Any]] = {
     "/memory": _schema(state=_ANY),
     "/policy": _schema(status=_ANY),
     "/blackboard": _schema(writes=_ANY),
+    "/diagnostics": _schema(rows=_rows(name=_TEXT, level={"type": "integer"}, message=_TEXT, values=_ANY)),
+    "/timing": _schema(
+        missed={"type": "integer", "description": "deadlines missed since the run began"},
+        ticks={"type": "integer"},
+        tick_time=_TIMES,
+        lateness=_TIMES,
+        leaves=_rows(name=_TEXT, visits={"type": "integer"}, **_TIMES["properties"]),
+    ),
     # The schema that Foxglove's log panel knows.
     "/log": {
         "title": "foxglove.Log",

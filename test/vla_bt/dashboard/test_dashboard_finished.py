@@ -95,7 +95,21 @@ def test_each_moment_is_what_the_live_page_would_have_shown(finished: Path) -> N
 def test_without_its_episodes_it_shows_the_rest(finished: Path, tmp_path: Path) -> None:
     source = source_of(finished, episodes=tmp_path / "nothing")
     assert texts(source.opening())["episodes"]["rows"] == []
-    assert len(source.moment(3.0)) == 1
+    assert [json.loads(wire)["type"] for wire in source.moment(3.0)] == ["snapshot", "diagnostics"]
+
+
+def test_it_shows_how_long_leaves_took_and_what_the_diagnostics_said(finished: Path) -> None:
+    shown = texts(source_of(finished).moment(3.0)[:-1])
+    moment = shown["snapshot"]
+    leaves = [name for (_, name, *_), kind in zip(moment["nodes"], moment["kinds"], strict=True) if kind == "L"]
+    assert [row[0] for row in moment["leaves"]] == leaves
+    assert all(0.0 <= p50 <= p99 <= worst for _, p50, p99, worst in moment["leaves"])
+    assert moment["missed"] == 0
+    assert 0.0 < moment["tick_ms"][0] <= moment["tick_ms"][1]
+    rows = {row["name"]: row for row in shown["diagnostics"]["rows"]}
+    assert set(rows) == {"tick", "safety", "camera", "policy", "gate", "goal", "recorder", "run log"}
+    assert (rows["policy"]["level"], rows["policy"]["values"]["name"]) == (0, "expert")
+    assert rows["recorder"]["values"]["state"] == "recording"
 
 
 def test_episodes_of_other_runs_are_not_taken(finished: Path, tmp_path: Path) -> None:

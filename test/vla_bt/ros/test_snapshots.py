@@ -18,6 +18,7 @@ from std_msgs.msg import String  # noqa: E402
 
 from vla_bt.app.loop import TickLoop  # noqa: E402
 from vla_bt.app.snapshot import MESSAGE_LIMIT, to_json, to_json_within  # noqa: E402
+from vla_bt.app.watching import TickTimes  # noqa: E402
 from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot  # noqa: E402
 from vla_bt.bench.tick import application, bench_settings  # noqa: E402
 from vla_bt.bench.view_tree import pad  # noqa: E402
@@ -55,6 +56,12 @@ def tick(loop: TickLoop, robot: MemoryRobot, policy: MemoryPolicy, times: int = 
     return request
 
 
+def times_of(timed: Any) -> TickTimes:
+    times = TickTimes(timed.root, timed.resources)
+    timed.visitors.append(times)
+    return times
+
+
 def fill(root: Behaviour, now_s: float) -> None:
     """Set every key, write every text at its longest, and let every cause be active."""
     storage = Blackboard.storage
@@ -71,7 +78,7 @@ def test_the_largest_tree_with_every_key_set_stays_within_64_kb(driving: Any, ro
     loop, timed, robot, policy = driving
     node = rclpy.create_node("largest", context=ros_context)
     try:
-        stream = SnapshotStream(node, timed, timed.resources)
+        stream = SnapshotStream(node, timed, timed.resources, times_of(timed))
         stream._switch(True, robot.now())
         request = tick(loop, robot, policy, 400)
         fill(timed.root, robot.now())
@@ -79,7 +86,7 @@ def test_the_largest_tree_with_every_key_set_stays_within_64_kb(driving: Any, ro
         for behaviour in timed.root.iterate():
             stream._watch._changes.append([robot.now(), behaviour.name, "RUNNING", "FAILURE", LONG[:MESSAGE_LIMIT]])
         snapshot = stream.describe(request, LONG, robot.now())
-        snapshot["leaves"] = stream._watch.leaf_rows()
+        snapshot["leaves"] = stream._times.leaf_rows()
         text = to_json_within(snapshot, MAX_BYTES)
     finally:
         node.destroy_node()
@@ -111,11 +118,11 @@ def test_nothing_is_published_or_measured_until_somebody_looks(driving: Any, ros
     executor = rclpy.executors.SingleThreadedExecutor(context=ros_context)
     executor.add_node(viewer)
     try:
-        stream = SnapshotStream(node, timed, timed.resources)
+        stream = SnapshotStream(node, timed, timed.resources, times_of(timed))
         figures = {"tick_ms": [1.0, 2.0]}
         for _ in range(5):
             stream.after_tick(tick(loop, robot, policy), loop.words, robot.now(), lambda: figures)
-        assert timed.visitors == []
+        assert len(timed.visitors) == 1  # the times alone, which the run log needs
         subscription = viewer.create_subscription(
             String, "/watched/tree/snapshot", lambda m: heard.append(json.loads(m.data)), qos.LATCHED
         )
@@ -128,7 +135,7 @@ def test_nothing_is_published_or_measured_until_somebody_looks(driving: Any, ros
                 executor.spin_once(timeout_sec=0.02)
 
         run(lambda: len(heard) >= 5)
-        assert len(timed.visitors) == 1
+        assert len(timed.visitors) == 2
         newest = heard[-1]
         assert newest["tick_ms"] == [1.0, 2.0]
         assert newest["policy"]["state"] == "ready"
@@ -136,7 +143,7 @@ def test_nothing_is_published_or_measured_until_somebody_looks(driving: Any, ros
         assert len(newest["kinds"]) == len(newest["nodes"]) == NODES
         assert any("leaves" in snapshot for snapshot in heard)
         viewer.destroy_subscription(subscription)
-        run(lambda: timed.visitors == [])
+        run(lambda: len(timed.visitors) == 1)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -158,7 +165,7 @@ def test_an_unasked_velocity_is_plain_numbers(driving: Any, ros_context: Any) ->
     tick(loop, robot, policy, 10)
     node = rclpy.create_node("plain", context=ros_context)
     try:
-        stream = SnapshotStream(node, timed, timed.resources)
+        stream = SnapshotStream(node, timed, timed.resources, times_of(timed))
         request = Request(Twist(*np.array([0.1, 0.2, 0.3], np.float32).tolist()), Source.POLICY, tick=3)
         assert json.loads(to_json(stream.describe(request, "why", robot.now())))["velocity"] == [0.1, 0.2, 0.3]
     finally:

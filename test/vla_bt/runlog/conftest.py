@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from vla_bt.app.assemble import witness_for
 from vla_bt.app.drive import LockstepRun
-from vla_bt.app.run_log import nodes_of, witness
+from vla_bt.app.run_log import nodes_of
 from vla_bt.control.causes import load_causes
 from vla_bt.runlog.encoder import Moment, Node
-from vla_bt.runlog.log import RunLog
+from vla_bt.runlog.log import LogStatus, RunLog
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.scenes import make_scene
 
@@ -25,7 +27,8 @@ def ticks() -> Ticks:
     run = LockstepRun(make_scene("1box_vert_left"), "expert", TreeSettings(), GateSettings())
     moments: list[Moment] = []
     root = run.loop._tree.root
-    run.loop.witness = witness(root, moments.append)
+    log = SimpleNamespace(take=moments.append, status=lambda: LogStatus("off"))
+    run.loop.witness = witness_for(run.loop._tree, run.loop, run.resources, cast("RunLog", log))
     run.robot.set_mode("vla")
     run.robot.give_goal("go around the box on the left to the cup")
     for _ in range(300):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import resource
 import signal
@@ -27,7 +28,8 @@ from vla_bt.runlog.log import QUEUE_TICKS, RunLog
 from vla_bt.runlog.part import PartWriter
 from vla_bt.runlog.places import make_room, run_folders, state_directory
 from vla_bt.runlog.reader import RunReader, open_run
-from vla_bt.runlog.summary import figures
+from vla_bt.runlog.summary import figures, in_words
+from vla_bt.runlog.times import Histogram, Window
 from vla_bt.runlog.topics import SCHEMAS, Level, plain
 from vla_bt.runlog.why import why
 from vla_bt.settings import GateSettings, TreeSettings
@@ -79,7 +81,10 @@ def test_what_is_read_is_what_happened(make_log: MakeLog, ticks: Ticks, tmp_path
     log = make_log(facts={"policy": "expert"})
     for moment in ticks[1]:
         log.take(moment)
-    log.close("done")
+    rest = Histogram()
+    rest.add(0.002)
+    leaves = tuple((name, Histogram()) for name, _ in next(moment.times.leaves for moment in ticks[1] if moment.times))
+    log.close("done", Window(leaves, rest, rest, 3))
     run = only_run(tmp_path / "runs")
     found = figures(run)
     assert (found["ticks"], found["dropped"], found["ending"], found["notes"]) == (300, 0, "done", [])
@@ -88,11 +93,40 @@ def test_what_is_read_is_what_happened(make_log: MakeLog, ticks: Ticks, tmp_path
     assert found["goals"][0]["state"] == "reached"
     drove_s = 0.05 * sum(moment.request.source.name == "POLICY" for moment in ticks[1])
     assert found["driver_s"]["policy"] == pytest.approx(drove_s, abs=0.1)
+    timing = found["timing"]
+    assert (timing["ticks"], timing["missed"]) == (201 + 1, 3)  # a window of ten seconds, and the rest
+    assert [row[0] for row in timing["leaves"]] == [name for name, _ in leaves]
+    assert timing["tick_ms"][0] > 0.0
+    assert "deadline(s) missed" in in_words(found)
     for moment in ticks[1][::37]:
         answer = why(run, moment.at_s)
         assert answer.tick == moment.tick
         assert answer.asked == pytest.approx(list(moment.request.twist), abs=1e-3)
     assert run.size < 12_000 * found["duration_s"], "a log is compact: some kilobytes a second"
+
+
+def test_rows_of_diagnostics_are_kept_when_they_change_and_now_and_then(make_log: MakeLog, ticks: Ticks, tmp_path: Path) -> None:
+    log = make_log()
+    for count, moment in enumerate(ticks[1]):
+        bad = 100 <= count < 140
+        row = (
+            "camera",
+            2 if bad else 0,
+            "stale: 0.4 s" if bad else f"{count} frames",
+            {"age_ms": float(count), "odd": "\x1b[2J"},
+        )
+        log.take(moment._replace(rows=[row] if count % 20 == 0 else None))
+    log.close("done")
+    run = only_run(tmp_path / "runs")
+    found = [(entry.t, entry.content["rows"][0]["level"]) for entry in run.entries() if entry.topic == "/diagnostics"]
+    changes = [found[0], *(now for before, now in itertools.pairwise(found) if before[1] != now[1])]
+    assert [level for _, level in changes] == [0, 2, 0]
+    assert changes[1][0] == pytest.approx(ticks[1][100].at_s)
+    assert len(found) < 15 / 2  # figures that alone change cost little
+    told = figures(run)
+    assert told["diagnostics"]["camera"]["times"] == 1
+    assert "ERROR  camera: 1 time(s)" in in_words(told)
+    assert "\x1b" not in in_words(told)
 
 
 def test_a_killed_process_leaves_a_log_that_can_be_read(tmp_path: Path) -> None:
