@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from vla_bt.app.processes import die_with_parent
 
@@ -97,10 +98,6 @@ class Tab:
         found = {entry["name"]: entry["value"] for entry in answer["metrics"]}
         return {"heap_mb": found["JSHeapUsedSize"] / 1e6, "nodes": found["Nodes"], "listeners": found["JSEventListeners"]}
 
-    async def kill(self) -> None:
-        """Kill the process that runs the page, as a crash would."""
-        await self._browser.tell("Page.crash", self._session)
-
     async def close(self) -> None:
         """Close it."""
         with contextlib.suppress(BrowserError):
@@ -110,8 +107,8 @@ class Tab:
 class Browser:
     """A running browser; made by :func:`browser`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, pid: int) -> None:
+        self._socket, self._pid = socket, pid
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reader = asyncio.create_task(self._read())
@@ -155,6 +152,13 @@ class Browser:
         await tab.call("Page.enable")
         return tab
 
+    def signal_pages(self, number: int) -> None:
+        """Send a signal to every process that runs a page: SIGKILL as the kernel would, SIGSTOP as a page that hangs."""
+        for process in psutil.Process(self._pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # gone by now
+                if "--type=renderer" in process.cmdline():
+                    process.send_signal(number)
+
     async def close(self) -> None:
         """Close it."""
         with contextlib.suppress(BrowserError, ConnectionError):
@@ -188,7 +192,7 @@ async def browser() -> AsyncIterator[Browser]:
     try:
         async with aiohttp.ClientSession() as session:
             socket = await session.ws_connect(await _address(folder, process), max_msg_size=0)
-            started = Browser(socket)
+            started = Browser(socket, process.pid)
             try:
                 yield started
             finally:

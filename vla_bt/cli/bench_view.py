@@ -1,4 +1,4 @@
-"""``vla-bt bench view``: what looking at the robot costs it, what it costs the browser, and how fast a killed tab stops.
+"""``vla-bt bench view``: what looking at the robot costs it, what it costs the browser, and how fast a lost tab stops.
 
 Promises: exit code 0 only if every aim was met; all figures depend on the machine: they stand under ``timing`` with how busy
 it was.
@@ -38,15 +38,18 @@ def add_parser(subparsers: Any) -> None:
     """Add the benchmark."""
     parser = subparsers.add_parser(
         "view",
-        help="cost of viewers to the tree's process, a browser over minutes, a killed tab to zero",
+        help="cost of viewers to the tree's process, a browser over minutes, a lost tab to zero",
         description="The tree's process, grown to 100 nodes, with no, one and five viewers; a browser that looks at it for "
-        "minutes; the time from a killed tab that was driving to zero velocity. Exit code 0 only if every aim was met.",
+        "minutes; the time to zero velocity from when a tab that was driving is killed, or hangs. Exit code 0 only if every "
+        "aim was met.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long the browser looks (default 5)")
     parser.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="for each number of viewers (default 20)")
-    parser.add_argument("--kills", type=_kills, default=20, metavar="N", help="tabs to kill (default 20)")
+    parser.add_argument(
+        "--kills", type=_kills, default=20, metavar="N", help="tabs to kill, and as many to let hang (default 20)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.set_defaults(run=run)
 
@@ -92,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     logs = Path(tempfile.mkdtemp(prefix="vla_bt-view-"))
     load = LoadMeter()
     try:
-        viewers, browsed, killed = asyncio.run(
+        viewers, browsed, lost = asyncio.run(
             measure_view(NODES, options.seconds, 60.0 * options.minutes, options.kills, logs, domain, say)
         )
     except BenchError as problem:
@@ -102,17 +105,17 @@ def run(options: argparse.Namespace) -> int:
         "updates": browsed.updates_per_s >= UPDATES_AIM,
         "memory": browsed.growth_mb <= GROWTH_AIM_MB,
         "cost": 1e-3 * (viewers[1].cpu["p99_ms"] - viewers[0].cpu["p99_ms"]) <= SNAPSHOT_AIM_S,
-        "stop": killed.p99 <= STOP_AIM_S,
+        "stop": max(times.p99 for times in lost.values()) <= STOP_AIM_S,
     }
     if options.json:
-        print(json.dumps(_report(viewers, browsed, killed, busy, aims), indent=2))
+        print(json.dumps(_report(viewers, browsed, lost, busy, aims), indent=2))
     else:
-        print(_table(viewers, browsed, killed, busy, aims))
+        print(_table(viewers, browsed, lost, busy, aims))
     return 0 if all(aims.values()) else 1
 
 
 def _report(
-    viewers: list[Watched], browsed: Browsed, killed: Spread, busy: dict[str, Any], aims: dict[str, bool]
+    viewers: list[Watched], browsed: Browsed, lost: dict[str, Spread], busy: dict[str, Any], aims: dict[str, bool]
 ) -> dict[str, Any]:
     return {
         "result": {"nodes": NODES, "aims": aims},
@@ -136,12 +139,12 @@ def _report(
                 "growth_mb": round(browsed.growth_mb, 3),
                 "samples": [{name: round(value, 2) for name, value in sample.items()} for sample in browsed.samples],
             },
-            "tab_killed_to_zero": killed.in_ms(),
+            "tab_lost_to_zero": {way: times.in_ms() for way, times in lost.items()},
         },
     }
 
 
-def _table(viewers: list[Watched], browsed: Browsed, killed: Spread, busy: dict[str, Any], aims: dict[str, bool]) -> str:
+def _table(viewers: list[Watched], browsed: Browsed, lost: dict[str, Spread], busy: dict[str, Any], aims: dict[str, bool]) -> str:
     from vla_bt.bench.figures import load_words
 
     def mark(name: str) -> str:
@@ -164,6 +167,7 @@ def _table(viewers: list[Watched], browsed: Browsed, killed: Spread, busy: dict[
         f"{browsed.growth_mb:+.2f} MB; aim {GROWTH_AIM_MB:g}: {mark('memory')}",
         f"elements {first['nodes']:.0f} -> {last['nodes']:.0f}, listeners {first['listeners']:.0f} -> {last['listeners']:.0f}",
         "",
-        f"tab killed -> zero: {killed}; aim p99 {1e3 * STOP_AIM_S:g} ms: {mark('stop')}",
+        *(f"tab {way} -> zero: {times}" for way, times in lost.items()),
+        f"aim p99 {1e3 * STOP_AIM_S:g} ms: {mark('stop')}",
     ]
     return "\n".join(rows)

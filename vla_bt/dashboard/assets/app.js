@@ -10,10 +10,12 @@ import { treeView } from "./tree.js";
 const TREE_STALE_S = 1;
 const ANSWER_MS = 4000;
 const LOOK_MS = 100;
+const SLIDER_MS = 1000;
+const FRAME_MS = 40; // drawn at most so often: what came meanwhile is drawn together, the newest of each kind alone
 
 const state = { live: true, run: false, me: 0, driver: null, first: 0, last: 0, shown: 0, clock: null, playing: false, waiting: false, status: {} };
 const tree = treeView();
-const camera = new CameraView();
+const camera = new CameraView(wake);
 const panel = new StatePanel();
 const leaves = new Leaves();
 const diagnostics = new Diagnostics();
@@ -54,13 +56,8 @@ const HEARD = {
   snapshot(message) {
     if (state.live) state.shown = message.t;
     state.last = Math.max(state.last, message.t);
-    showHead(message);
-    tree.show(message);
-    panel.show(message);
-    leaves.show(message);
-    const applied = message.gate?.applied;
-    showVelocities(message.velocity, applied);
-    camera.setVelocities(message.velocity, applied);
+    if (message.leaves) leaves.show(message); // not in every snapshot: the next one must not replace it
+    later("snapshot", message);
   },
   transitions: (message) => log.add(message.rows),
   goals: (message) => ledger.add(message.rows),
@@ -70,8 +67,7 @@ const HEARD = {
     state.status = message;
     state.clock = message.t - performance.now() / 1000;
     state.driver = message.driver;
-    showControl();
-    showAlarm();
+    later("status", message);
   },
   moment(message) {
     [state.first, state.last] = message.span;
@@ -83,6 +79,50 @@ const HEARD = {
     notice(message.words, message.ok ? "" : "bad");
   },
 };
+
+// ---------------------------------------------------------------- drawing
+
+const waiting = {};
+let woken = false;
+let drawn = 0;
+
+function later(kind, message) {
+  waiting[kind] = message;
+  wake();
+}
+
+function wake() {
+  if (woken) return;
+  woken = true;
+  const rest = drawn + FRAME_MS - performance.now();
+  if (rest > 4) setTimeout(() => requestAnimationFrame(draw), rest);
+  else requestAnimationFrame(draw);
+}
+
+/** Everything that changes the page regularly is done here, once a frame. */
+function draw() {
+  woken = false;
+  drawn = performance.now();
+  const { snapshot, status } = waiting;
+  waiting.snapshot = waiting.status = null;
+  if (snapshot) {
+    showHead(snapshot);
+    tree.show(snapshot);
+    panel.show(snapshot);
+    leaves.showTicks(snapshot);
+    const applied = snapshot.gate?.applied;
+    showVelocities(snapshot.velocity, applied);
+    camera.setVelocities(snapshot.velocity, applied);
+  }
+  if (status) {
+    showControl();
+    showAlarm();
+  }
+  log.drawIfDue();
+  showTime();
+  camera.drawIfNew();
+  camera.age(state.live ? now() : state.shown, state.live);
+}
 
 function connection(connected) {
   if (!connected) {
@@ -217,16 +257,24 @@ function ask() {
 
 function goLive() {
   Object.assign(state, { live: true, playing: false, waiting: false });
+  slid = 0;
   feed.send({ type: "live" });
   showTime();
 }
 
-function showTime() {
+let slid = 0;
+function showSlider() {
+  if (state.live && performance.now() - slid < SLIDER_MS) return; // live it stands at its end
+  slid = performance.now();
   const slider = $("slider");
-  if (state.live) state.last = Math.max(state.last, state.shown);
   slider.min = String(state.first);
   slider.max = String(state.last);
   if (document.activeElement !== slider || state.live || state.playing) slider.value = String(state.live ? state.last : state.shown);
+}
+
+function showTime() {
+  if (state.live) state.last = Math.max(state.last, state.shown);
+  showSlider();
   const back = state.last - state.shown;
   say($("when"), state.live ? "now" : state.run ? `${span(state.shown - state.first)} of ${span(state.last - state.first)}` : `${span(now() - state.shown)} ago`);
   $("live").setAttribute("aria-pressed", String(state.live));
@@ -259,9 +307,8 @@ setInterval(() => {
     look(state.shown + elapsed * Number($("speed").value));
     if (state.shown >= state.last) state.run ? (state.playing = false) : goLive();
   }
-  showTime();
-  camera.age(state.live ? now() : state.shown, state.live);
   if (!feed.connected) showConnection();
+  if (performance.now() - drawn >= LOOK_MS) wake();
 }, LOOK_MS);
 
 // ---------------------------------------------------------------- light and dark

@@ -1,4 +1,4 @@
-// The picture with its age and the velocity as an arrow: drawn anew for each picture, never more than one at a time.
+// The picture with its age and the velocity as an arrow: drawn in the page's next frame when either is new.
 
 import { $, number, say, set } from "./dom.js";
 
@@ -6,7 +6,10 @@ const STALE_S = 0.5;
 const FULL_SPEED = 0.6; // an arrow of full length [m/s]
 
 export class CameraView {
-  constructor() {
+  /** @param {() => void} wake asks for a frame, in which drawIfNew is called */
+  constructor(wake) {
+    this.wake = wake;
+    this.changed = false;
     this.canvas = $("camera");
     this.context = this.canvas.getContext("2d");
     this.bitmap = null;
@@ -33,7 +36,8 @@ export class CameraView {
         this.head = newest;
         this.rate.push(performance.now());
         if (this.rate.length > 20) this.rate.shift();
-        this.draw();
+        this.changed = true;
+        this.wake();
       } catch {
         say($("camera-age"), "a picture could not be read");
       }
@@ -44,8 +48,12 @@ export class CameraView {
   setVelocities(asked, applied) {
     const key = JSON.stringify([asked, applied]);
     if (key === this.key) return;
-    Object.assign(this, { asked, applied, key });
-    if (!this.decoding) this.draw();
+    Object.assign(this, { asked, applied, key, changed: true });
+  }
+
+  drawIfNew() {
+    if (this.changed) this.draw();
+    this.changed = false;
   }
 
   draw() {

@@ -2,6 +2,7 @@
 
 import { $, clock, facts, make, number, say, set, signed, tone } from "./dom.js";
 
+const LOG_PERIOD_MS = 250;
 const ROWS_KEPT = 2000;
 const ROWS_SHOWN = 100;
 const GOALS_SHOWN = 30;
@@ -11,27 +12,35 @@ const GOAL_TONES = { active: "run", accepted: "run", reached: "ok", failed: "bad
 const SOURCE_TONES = { policy: "run", motion: "run", teleop: "ok", takeover: "ok", safety: "bad", idle: "" };
 const FULL = [0.6, 0.6, 1.2];
 
+const modes = document.querySelectorAll("[data-mode]");
+const velocityRows = [...document.querySelectorAll(".v")].map((row) => ({
+  asked: [row.querySelector(".asked"), row.querySelector(".n-asked")],
+  applied: [row.querySelector(".applied"), row.querySelector(".n-applied")],
+}));
+
 export function showHead(snapshot) {
   tone($("source"), snapshot.source, SOURCE_TONES[snapshot.source] ?? "");
   say($("words"), snapshot.words);
   say($("tick"), `tick ${snapshot.tick}`);
-  for (const button of document.querySelectorAll("[data-mode]")) {
+  for (const button of modes) {
     const checked = String(button.dataset.mode === snapshot.mode);
     if (button.getAttribute("aria-checked") !== checked) button.setAttribute("aria-checked", checked);
   }
 }
 
 export function showVelocities(asked, applied) {
-  document.querySelectorAll(".v").forEach((row, axis) => {
+  velocityRows.forEach((row, axis) => {
     for (const [kind, twist] of [["asked", asked], ["applied", applied]]) {
       const value = twist?.[axis];
-      const bar = row.querySelector(`.${kind}`);
+      const [bar, words] = row[kind];
+      const text = signed(value);
+      if (words.textContent === text) continue;
+      say(words, text);
       const share = Number.isFinite(value) ? Math.max(-1, Math.min(1, value / FULL[axis])) * 50 : 0;
       // To the left of the middle is the robot's left: as on the picture.
       const towards = axis === 0 ? share : -share;
       bar.style.left = `${towards < 0 ? 50 + towards : 50}%`;
       bar.style.width = `${Math.abs(towards)}%`;
-      say(row.querySelector(`.n-${kind}`), signed(value));
     }
   });
 }
@@ -153,8 +162,12 @@ export class Log {
     this.start = null;
     this.dirty = false;
     this.seek = seek;
+    this.drawn = 0;
     for (const id of ["filter", "filter-status"]) $(id).oninput = () => this.draw();
-    setInterval(() => this.dirty && this.draw(), 250);
+  }
+
+  drawIfDue() {
+    if (this.dirty && performance.now() - this.drawn >= LOG_PERIOD_MS) this.draw();
   }
 
   clear() {
@@ -170,6 +183,7 @@ export class Log {
 
   draw() {
     this.dirty = false;
+    this.drawn = performance.now();
     const words = $("filter").value.trim().toLowerCase();
     const status = $("filter-status").value;
     const fits = ([, node, , after, message]) => (!status || after === status) && (!words || `${node} ${message}`.toLowerCase().includes(words));
@@ -213,10 +227,12 @@ function grouped(rows) {
 }
 
 export class Leaves {
-  show(snapshot) {
+  showTicks(snapshot) {
     const [tick, late] = [snapshot.tick_ms, snapshot.late_ms];
     if (tick) say($("ticks"), `tick p50 ${number(tick[0])}, p99 ${number(tick[1])} · late p99 ${number(late?.[1], 1)} · missed deadlines ${snapshot.missed ?? "-"}`);
-    if (!snapshot.leaves) return;
+  }
+
+  show(snapshot) {
     const rows = [...snapshot.leaves].sort((a, b) => b[2] - a[2]);
     const top = Math.max(0.001, ...rows.map((row) => row[2]));
     const body = $("leaves");

@@ -1,10 +1,19 @@
-// The tree: one row a node, patched in place. Keyboard as in any tree: arrows move, left and right fold, Home and End.
+// The tree: one row a node, patched in place where it differs. Keyboard as in any tree: arrows move, left and right fold, Home
+// and End. Messages of rows out of sight are brought up to date once in a while, and as soon as they come into sight: laying out
+// text is what costs. A row's whole text is put together only for whoever points at it.
 
-import { $, make, say, set } from "./dom.js";
+import { $, make, say } from "./dom.js";
 
 const MARKS = { SUCCESS: "✓", RUNNING: "▶", FAILURE: "✕", INVALID: "·" };
 const GLYPHS = { P: ["⇉", "parallel"], S: ["→", "sequence"], F: ["?", "selector"], D: ["◇", "decorator"], L: ["", ""] };
 const STEP_PX = 15;
+const UNSEEN_EVERY = 12; // snapshots: about once a second
+
+const hover = (row) => `${row.name}: ${row.status}${row.said ? ` - ${row.said}` : ""}`;
+
+function speak(row) {
+  if (row.text.data !== row.said) row.text.data = row.said;
+}
 
 export class TreeView {
   constructor(list, empty) {
@@ -14,7 +23,18 @@ export class TreeView {
     this.shape = "";
     this.folded = new Set();
     this.foldIdle = false;
+    this.count = 0;
+    this.sight = new IntersectionObserver((changes) => {
+      for (const { target, isIntersecting } of changes) {
+        const row = this.rows[target.dataset.index];
+        if (row?.item !== target) continue;
+        row.seen = isIntersecting;
+        speak(row);
+      }
+    });
     list.addEventListener("click", (event) => this.click(event));
+    list.addEventListener("pointerover", (event) => this.point(event));
+    list.addEventListener("pointerleave", () => (this.pointed = null));
     list.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -25,23 +45,30 @@ export class TreeView {
     if (shape !== this.shape) this.build(nodes, kinds, shape);
     // The way to what runs: a node runs, and so do all above it.
     const above = [];
-    nodes.forEach(([depth, name, status, message], index) => {
+    let folds = shape !== this.folds;
+    nodes.forEach(([depth, , status, message], index) => {
       above.length = depth;
       const active = status === "RUNNING" && above.every(Boolean);
       above.push(active);
       const row = this.rows[index];
-      set(row.item, "status", status);
-      set(row.item, "active", String(active));
-      say(row.mark, MARKS[status] ?? "·");
-      say(row.message, message);
-      const hover = message ? `${name}: ${status} - ${message}` : `${name}: ${status}`;
-      if (row.item.title !== hover) {
-        row.item.title = hover;
-        row.item.setAttribute("aria-label", hover);
+      if (row.status !== status) {
+        row.status = status;
+        row.item.dataset.status = status;
+        row.mark.textContent = MARKS[status] ?? "·";
+        row.mark.setAttribute("aria-label", status.toLowerCase());
+        folds ||= this.foldIdle;
       }
-      row.status = status;
+      if (row.active !== active) {
+        row.active = active;
+        row.item.dataset.active = String(active);
+      }
+      row.said = message;
+      if (row.seen || (index + this.count) % UNSEEN_EVERY === 0) speak(row);
     });
-    this.fold();
+    this.count++;
+    if (this.pointed) this.pointed.item.title = hover(this.pointed);
+    this.folds = shape;
+    if (folds) this.fold();
   }
 
   build(nodes, kinds, shape) {
@@ -52,18 +79,23 @@ export class TreeView {
       item.setAttribute("role", "treeitem");
       item.setAttribute("aria-level", String(depth + 1));
       item.tabIndex = index === 0 ? 0 : -1;
+      item.dataset.index = String(index);
       const indent = make("span", "indent");
       indent.style.width = `${depth * STEP_PX}px`;
       const fold = make("span", "fold");
       const mark = make("span", "status");
+      mark.setAttribute("role", "img");
       const parent = (nodes[index + 1]?.[0] ?? 0) > depth;
       const [glyph, word] = GLYPHS[kinds[index]] ?? ["", ""];
       const kind = make("span", "kind", glyph);
       kind.title = word;
       const message = make("span", "message");
+      const text = document.createTextNode("");
+      message.append(text);
       item.append(indent, fold, mark, ...(glyph ? [kind] : []), make("span", "name", name), message);
-      return { item, fold, mark, message, depth, parent, name, status: "INVALID", path: "" };
+      return { item, fold, mark, text, depth, parent, name, status: "", active: null, said: "", seen: true, path: "" };
     });
+    this.pointed = null;
     const path = [];
     for (const row of this.rows) {
       path.length = row.depth;
@@ -71,6 +103,8 @@ export class TreeView {
       row.path = path.join("/");
     }
     this.list.replaceChildren(...this.rows.map((row) => row.item));
+    this.sight.disconnect();
+    for (const row of this.rows) this.sight.observe(row.item);
   }
 
   closed(row) {
@@ -114,12 +148,18 @@ export class TreeView {
 
   rowOf(target) {
     const item = target.closest("li");
+    if (!item) return undefined;
     return this.rows.find((row) => row.item === item);
   }
 
   focus(row) {
     for (const other of this.rows) other.item.tabIndex = other === row ? 0 : -1;
     row.item.focus();
+  }
+
+  point(event) {
+    this.pointed = this.rowOf(event.target) ?? null;
+    if (this.pointed) this.pointed.item.title = hover(this.pointed);
   }
 
   click(event) {
