@@ -106,7 +106,7 @@ class TreeSettings:
     runs_directory: str = setting("runs", "where episodes and summaries go")
     run_log_directory: str = setting("", "where run logs go; empty: vla_bt/runs in the user's state directory (XDG)")
     run_log_mb: float = setting(1000.0, "room for all run logs, the oldest go first; 0: none are written [MB]", 0.0, 1e6)
-    policy: str = setting("hybrid", "policy the worker runs: expert (simulator only), a preset, or a folder")
+    policy: str = setting("default", "what the worker runs: default (shipped), expert (simulator only), a preset, or a folder")
     initial_mode: str = setting("manual", "mode at start", choices=("manual", "vla", "hybrid"))
 
 

@@ -12,6 +12,7 @@ from vla_bt.ros.log_level import add_log_level
 
 EXAMPLES = """examples:
   vla-bt run --world lockstep --scene 2box_hori_right --goal "go around the boxes on the right to the cup" --policy expert
+  vla-bt run --scene 2box_hori_left           the shipped policy, by camera alone
   vla-bt run --goal "go forward 1 m, then turn right" --without odometry scan battery
   vla-bt run --seed 7 --json          the same seed gives the same 'result', digest included
   vla-bt run --world ros --policy hybrid      the tree process of a robot (bridge, gate and camera run beside it)
@@ -47,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--world", choices=("lockstep", "ros"), default="lockstep")
     parser.add_argument(
         "--policy",
-        help="expert, a preset (hybrid, small ...) or a folder (default: expert in lockstep, the parameter file's in ros)",
+        help="default (the shipped one), expert, a preset (hybrid, small ...) or a folder (default: the parameter file's)",
     )
     parser.add_argument(
         "--mode", choices=("vla", "hybrid", "manual"), help="mode at start (default: vla in lockstep, manual in ros)"
@@ -160,7 +161,7 @@ def _lockstep(options: argparse.Namespace) -> int:
         )
     lockstep = LockstepRun(
         scene,
-        options.policy or "expert",
+        options.policy or settings.policy,
         settings,
         load(GateSettings, "gate", options.params_file),
         seed=options.seed,
