@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_bt.cli.options import namespace, port
+from vla_bt.ros.log_level import add_log_level, log_arguments
 
 EXAMPLES = """examples:
   vla-bt dashboard                         then open http://localhost:8077/
@@ -33,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of the episodes (default: the parameter file's)")
     parser.add_argument("--params-file", type=Path, metavar="FILE", help="ROS parameter file (default: the shipped one)")
     parser.add_argument("--namespace", type=namespace, default="", metavar="NAME", help="the robot's ROS namespace")
+    add_log_level(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,5 +63,5 @@ def run(options: argparse.Namespace) -> int:
             print("Whoever has this address can drive the robot; the connection is not encrypted.", file=sys.stderr, flush=True)
 
     fastest = Twist(limits.max_linear_x, limits.max_linear_y, limits.max_angular_z)
-    serve(access, options.port, runtime_directory(), runs, fastest, options.namespace, ready)
+    serve(access, options.port, runtime_directory(), runs, fastest, options.namespace, ready, log_arguments(options.log_level))
     return 0

@@ -119,7 +119,8 @@ def _ros(options: argparse.Namespace) -> int:
         return main(arguments)
     from vla_bt.app.processes import beside
 
-    with beside("dashboard", "dashboard", *(["--params-file", str(options.params_file)] if options.params_file else [])):
+    passed_on = {"--params-file": options.params_file, "--log-level": options.log_level}
+    with beside("dashboard", "dashboard", *(word for name, value in passed_on.items() if value for word in (name, str(value)))):
         return main(arguments)
 
 

@@ -226,6 +226,7 @@ class Dashboard:
         self._count += 1
         visitor = Visitor(self._count, f"page {self._count} ({request.remote})")
         tab = Tab(visitor, socket, self._source.live, self._clock, request.transport)
+        logger.info("%s has come", visitor.name)
         sender: asyncio.Task[None] | None = None
         try:
             await self._greet(tab)
@@ -248,6 +249,8 @@ class Dashboard:
         if self.authority.driver is tab.visitor:
             logger.warning("%s was in control and has gone", tab.visitor.name)
             self.authority.lose(tab.visitor)
+        else:
+            logger.info("%s has gone", tab.visitor.name)
 
     async def _greet(self, tab: Tab) -> None:
         first_s, last_s = await self._in_thread(self._source.span)
@@ -315,6 +318,8 @@ class Dashboard:
 
     def _take(self, _: Robot, tab: Tab, command: Command) -> None:
         problem = self.authority.take(tab.visitor, command.on)
+        if not problem:
+            logger.info("%s is in control", tab.visitor.name)
         self._say_velocity()  # who lost control says zero
         self._answer(tab, "take", not problem, problem or "you are in control")
 

@@ -15,7 +15,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from vla_bt.dashboard.protocol import ProtocolError
 from vla_bt.dashboard.server import Dashboard, listen
 from vla_bt.port import FrameInfo
 from vla_bt.ros import qos
+from vla_bt.ros.logs import take_over_logging
 from vla_bt.ros.robot import message_of
 from vla_bt.words import Twist
 
@@ -272,6 +273,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     node = rclpy.create_node("dashboard", namespace=namespace)
+    handler = take_over_logging(node)
     history = History(namespace.strip("/") or "robot")
     ring = FrameRingReader(ring_path(directory))
     shelf = EpisodeShelf(runs)
@@ -301,12 +303,20 @@ async def _serve(
             await runner.cleanup()  # says zero, if a page was driving
             await asyncio.sleep(0.05)
         link.close()
+        logging.getLogger("vla_bt").removeHandler(handler)
         node.destroy_node()
         ring.close()
 
 
 def serve(
-    access: Access, port: int, directory: Path, runs: Path, fastest: Twist, namespace: str, ready: Callable[[int], None]
+    access: Access,
+    port: int,
+    directory: Path,
+    runs: Path,
+    fastest: Twist,
+    namespace: str,
+    ready: Callable[[int], None],
+    arguments: Sequence[str] = (),
 ) -> None:
     """Serve the page of a living robot until a signal.
 
@@ -326,13 +336,15 @@ def serve(
         The robot's ROS namespace; empty is none.
     ready : callable
         Called with the port once pages can be opened.
+    arguments : sequence of str
+        ROS arguments, such as the log level.
 
     Raises
     ------
     SettingsError
         When the address can't be listened on.
     """
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=["dashboard", *arguments], signal_handler_options=SignalHandlerOptions.NO)
     try:
         asyncio.run(_serve(access, port, directory, runs, fastest, namespace, ready))
     finally:

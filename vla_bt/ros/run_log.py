@@ -1,8 +1,7 @@
-"""The tree's run log over ROS: where it goes, and its lines in rclpy's log, each level at its own place, told off the tick."""
+"""The tree's run log over ROS: where it goes; its lines are in rclpy's log, too, told off the tick."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from py_trees.behaviour import Behaviour
@@ -10,9 +9,9 @@ from rclpy.node import Node
 
 from vla_bt.app.run_log import nodes_of
 from vla_bt.resources import Resources
+from vla_bt.ros.logs import teller
 from vla_bt.runlog.log import RunLog
 from vla_bt.runlog.places import runs_directory
-from vla_bt.runlog.topics import Level
 
 
 def begin_log(node: Node, root: Behaviour, resources: Resources, now_s: float) -> RunLog:
@@ -38,23 +37,4 @@ def begin_log(node: Node, root: Behaviour, resources: Resources, now_s: float) -
     }
     label = f"ros_{namespace}" if namespace else "ros"
     directory = runs_directory(settings.run_log_directory)
-    return RunLog(nodes_of(root), resources.causes, settings, directory, label, now_s, facts, tell=_teller(node))
-
-
-def _teller(node: Node) -> Callable[[Level, str], None]:
-    logger = node.get_logger()
-
-    def tell(level: Level, text: str) -> None:
-        # rclpy ties a level to the line of code that logs.
-        if level >= Level.FATAL:
-            logger.fatal(text)
-        elif level is Level.ERROR:
-            logger.error(text)
-        elif level is Level.WARNING:
-            logger.warning(text)
-        elif level is Level.INFO:
-            logger.info(text)
-        else:
-            logger.debug(text)
-
-    return tell
+    return RunLog(nodes_of(root), resources.causes, settings, directory, label, now_s, facts, tell=teller(node))

@@ -51,6 +51,7 @@ from vla_bt.ros.diagnostics import TreeDiagnostics
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.guarding import MemoryDesk, first_to_go
 from vla_bt.ros.hosting import host_tree, stream_parameters
+from vla_bt.ros.logs import take_over_logging
 from vla_bt.ros.parameters import declare, on_change
 from vla_bt.ros.process import Ending, own_arguments
 from vla_bt.ros.robot import RosRobot
@@ -234,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         first_to_go("tree")
         node = Node("tree")
+        take_over_logging(node)
         process = TreeProcess(node, runtime_directory())
     except (SettingsError, ParameterException, RuntimeError, OSError) as problem:
         print(f"tree: {' '.join(str(problem).split())}", file=sys.stderr)
