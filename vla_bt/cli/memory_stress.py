@@ -48,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run; returns the exit code."""
     from vla_bt.app.memory_stress import Case, Stress, StressError, draw, parse_size
+    from vla_bt.bench.figures import LoadMeter
     from vla_bt.policy.names import check_name
 
     limit = parse_size(options.limit)
@@ -66,7 +67,12 @@ def run(options: argparse.Namespace) -> int:
             for guard in guards:
                 _say(f"{world}, guard {guard}:")
                 case = Case(world, guard, limit, options.policy, options.hold, options.step, 1.5, folder / f"{world}-{guard}")
-                outcomes.append(Stress(case, _say).run())
+                load = LoadMeter()
+                outcome = Stress(case, _say).run()
+                outcome["figures"] |= load.stop()
+                outcomes.append(outcome)
+                for line in verdicts(outcome):
+                    _say(line)
             plots.append(folder / f"stress_{world}.png")
             draw([one for one in outcomes if one["world"] == world], plots[-1])
     except StressError as problem:
@@ -109,11 +115,19 @@ def table(outcomes: list[dict[str, Any]]) -> str:
         "stale_moves": "of these on a stale action",
         "episodes": "episodes recorded",
         "seconds": "took [s]",
+        "cores_busy": "cores busy meanwhile, by all",
+        "load_average": "load average at its end",
     }
     heads = [f"{one['world']}, {one['guard']}" for one in outcomes]
     lines = [f"{'guard':30s}" + "".join(f"{head:>16s}" for head in heads)]
     for name, words in names.items():
         lines.append(f"{words:30s}" + "".join(f"{one['figures'][name]!s:>16s}" for one in outcomes))
-    for one, head in zip(outcomes, heads, strict=True):
-        lines += [f"{'ok  ' if held else 'FAIL'}  {head}: {words}" for words, held in one["checks"].items()]
+    for one in outcomes:
+        lines += verdicts(one)
     return "\n".join(lines)
+
+
+def verdicts(outcome: dict[str, Any]) -> list[str]:
+    """Return a line for each check."""
+    head = f"{outcome['world']}, {outcome['guard']}"
+    return [f"{'ok  ' if held else 'FAIL'}  {head}: {words}" for words, held in outcome["checks"].items()]
