@@ -60,6 +60,7 @@ class TickTimes(VisitorBase):
         self._resources, self._clock = resources, clock
         self._closed: deque[Window] = deque(maxlen=WINDOWS_KEPT)
         self._ready: Window | None = None
+        self._before: Window | None = None
         self._ends_s: float | None = None
         self._began_s = self._last_s = 0.0
         self.tick_s: deque[float] = deque(maxlen=TICKS_KEPT)
@@ -98,6 +99,7 @@ class TickTimes(VisitorBase):
             self._ends_s = now_s + WINDOW_S
             self._ready = self._window()
             self._closed.append(self._ready)
+            self._before = added_up(self._closed)
             self._begin()
 
     def _window(self) -> Window:
@@ -115,9 +117,10 @@ class TickTimes(VisitorBase):
 
     def leaf_rows(self) -> list[list[Any]]:
         """Return rows of (leaf, p50, p99, worst [ms]) of the last half minute, in tick order."""
-        recent = added_up((*self._closed, self._window()))
-        assert recent is not None
-        return recent.leaf_rows()
+        now = self._window().leaves
+        if self._before is None:
+            return [[name, *times.in_ms()] for name, times in now]
+        return [[name, *times.in_ms(before)] for (name, times), (_, before) in zip(now, self._before.leaves, strict=True)]
 
 
 class TreeChanges(VisitorBase):

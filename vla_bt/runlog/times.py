@@ -6,6 +6,8 @@ Promises: a percentile is at most a quarter above the true one; memory does not 
 from __future__ import annotations
 
 import bisect
+import itertools
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,21 +42,20 @@ class Histogram:
 
     def percentile(self, share: float) -> float:
         """Return a percentile [s]; 0 without any."""
-        wanted, seen = share * self.count, 0
-        for edge, count in zip(EDGES, self._counts, strict=False):
-            seen += count
-            if count and seen >= wanted:
-                return min(edge, self.worst)
-        return self.worst
+        return _percentiles(self._counts, self.worst, share)[0]
 
     def merge(self, other: Histogram) -> None:
         """Add another's counts."""
-        self._counts = [own + more for own, more in zip(self._counts, other._counts, strict=True)]
+        self._counts = list(map(operator.add, self._counts, other._counts))
         self.worst = max(self.worst, other.worst)
 
-    def in_ms(self) -> list[float]:
-        """Return p50, p99 and the longest [ms]."""
-        return [round(1e3 * value, 4) for value in (self.percentile(0.5), self.percentile(0.99), self.worst)]
+    def in_ms(self, *others: Histogram) -> list[float]:
+        """Return p50, p99 and the longest [ms], together with others."""
+        counts: Iterable[int] = self._counts
+        for other in others:
+            counts = map(operator.add, counts, other._counts)
+        worst = max(self.worst, *(other.worst for other in others)) if others else self.worst
+        return [round(1e3 * value, 4) for value in (*_percentiles(counts, worst, 0.5, 0.99), worst)]
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON can hold it: figures for people, and the counts of the classes that have any."""
@@ -78,6 +79,14 @@ class Histogram:
             found._counts[int(place)] = int(count)
         found.worst = float(content["worst_ms"]) / 1e3
         return found
+
+
+def _percentiles(counts: Iterable[int], worst: float, *shares: float) -> list[float]:
+    seen = list(itertools.accumulate(counts))
+    if not seen[-1]:
+        return [0.0] * len(shares)
+    places = (bisect.bisect_left(seen, share * seen[-1]) for share in shares)
+    return [min(EDGES[place], worst) if place < len(EDGES) else worst for place in places]
 
 
 @dataclass(frozen=True)
