@@ -28,7 +28,7 @@ from vla_bt.settings import SettingsError, TreeSettings, load
 
 MARGIN_MB = 300.0
 BEFORE_S, FULL_S, AFTER_S = 8.0, 12.0, 20.0
-START_LIMIT_S, HOG_LIMIT_S, RECOVER_LIMIT_S = 240.0, 400.0, 400.0
+START_LIMIT_S, HOG_LIMIT_S, RECOVER_LIMIT_S = 300.0, 400.0, 900.0
 LOOK_S = 0.25
 TICK_SHARE = 0.95
 """The tree keeps its tick rate: at least this share of the nominal one."""
@@ -114,7 +114,7 @@ class Stress:
         self._hog: subprocess.Popen[str] | None = None
         self._lines, self._hog_lines = Lines(), Lines()
         self._began_s = time.monotonic()
-        self._events: dict[tuple[str, int], dict[str, Any]] = {}
+        self._events: dict[int, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
 
     def run(self) -> dict[str, Any]:
@@ -199,9 +199,9 @@ class Stress:
     def _note(self, row: dict[str, Any]) -> None:
         """Keep each of the guard's events once, with the time since the beginning."""
         for event in row.get("memory", {}).get("events", []):
-            at_s = round(time.monotonic() - self._began_s - event["ago_s"])
-            if not any((event["words"], near) in self._events for near in (at_s - 1, at_s, at_s + 1)):
-                self._events[(event["words"], at_s)] = {**event, "at_s": at_s}
+            if event["number"] not in self._events:
+                at_s = round(time.monotonic() - self._began_s - event["ago_s"])
+                self._events[event["number"]] = {**event, "at_s": at_s}
                 freed = "" if event["freed_mb"] is None else f": freed {event['freed_mb']:.1f} MB"
                 self._say(f"  {at_s:4d} s  level {event['level']}: {event['words']}{freed}")
 
@@ -301,7 +301,7 @@ class Stress:
             }
         else:
             checks["ends in a kill or a failed allocation"] = kills > 0 or worker_kills > 0 or not alive
-        events = sorted(self._events.values(), key=lambda event: float(event["at_s"]))
+        events = [self._events[number] for number in sorted(self._events)]
         return {
             "world": case.world,
             "guard": case.guard,

@@ -314,7 +314,13 @@ class MemoryMonitor:
             "age_s": round(now_s - reading.sampled_s, 2),
             "processes": {role: self._row(role, process) for role, process in reading.processes.items()},
             "events": [
-                {"ago_s": round(now_s - event.at_s, 1), "level": event.level, "words": event.words, "freed_mb": event.freed_mb}
+                {
+                    "number": event.number,
+                    "ago_s": round(now_s - event.at_s, 1),
+                    "level": event.level,
+                    "words": event.words,
+                    "freed_mb": event.freed_mb,
+                }
                 for event in self.events_since(self._number - 8)
             ],
         }

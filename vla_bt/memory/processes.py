@@ -32,6 +32,7 @@ MODULES = {
 }
 VERBS = {"dashboard": "dashboard", "run": "tree", "sim": "sim", "camera": "camera"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,12 @@ def _strings(path: Path) -> list[str]:
 def rss_mb(pid: int, proc: Path = PROC) -> float:
     """Return a process's resident memory [MB]."""
     return int((proc / str(pid) / "statm").read_bytes().split()[1]) * _PAGE / 1e6
+
+
+def cpu_s(pid: int, proc: Path = PROC) -> float:
+    """Return the processor time a process has taken so far [s]."""
+    fields = (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def closer(pid: int, proc: Path = PROC) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vla_bt.memory.cgroup import oom_kills
+from vla_bt.memory.processes import cpu_s
 from vla_bt.policy import records
 from vla_bt.policy.port import Grade, PolicyInfo, PolicyOutput, PolicyStatus, WorkerMemory
 from vla_bt.policy.records import StepRequest
@@ -27,6 +28,14 @@ from vla_bt.words import Twist
 
 SILENCE_S = 1.0
 START_S = 120.0
+"""A worker that is not ready yet may be silent for this long [s] ..."""
+
+START_WORK_S = 0.5
+"""... and as long again when it took so much processor time meanwhile: on a busy machine loading takes its time [s] ..."""
+
+LONGEST_START_S = 1200.0
+"""... but never longer than this [s]."""
+
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 OOM_LIMIT = 3
@@ -55,7 +64,8 @@ class WorkerClient:
     name : str
         Name of the socket.
     silence_s : float
-        A worker that says nothing for this long, or four times the time a goal takes it if that is longer, counts as dead [s].
+        A worker that says nothing for this long, or four times the time a goal takes it if that is longer, counts as dead [s];
+        while it loads, see :data:`START_S`.
     """
 
     def __init__(
@@ -80,7 +90,8 @@ class WorkerClient:
         self._busy_s = 0.0
         self._state, self._detail = "starting", "waiting for a worker"
         self._last_error = ""
-        self._heard_s = clock()
+        self._heard_s = self._begun_s = clock()
+        self._cpu_s = 0.0
         self._restart_at_s: float | None = None
         self._pause_s = FIRST_PAUSE_S
         self._goal: tuple[int, str] | None = None
@@ -178,7 +189,7 @@ class WorkerClient:
         elif self._pid and grade > before and self._mailbox.send(records.pack_set_grade(grade), self._worker):
             self.frames_lost += self._in_flight is not None
             self._ready, self._goal_sent, self._in_flight, self._output = False, False, None, None
-            self._heard_s = self._clock()
+            self._heard_s = self._begun_s = self._clock()
             self._state, self._detail = "starting", f"becoming {grade.name.lower()} for want of memory"
         else:
             self._end(f"loading it as {grade.name.lower()}")
@@ -244,7 +255,8 @@ class WorkerClient:
             self._lose(f"can't be started: {error.strerror}")
             return
         self._pid, self._ready, self._last_error = self._process.pid, False, ""
-        self._heard_s, self._restart_at_s = self._clock(), None
+        self._heard_s = self._begun_s = self._clock()
+        self._cpu_s, self._restart_at_s = 0.0, None
         self._state = "starting"
         self._detail = f"starting again after: {self._detail}" if self.restarts else f"starting {self._policy}"
 
@@ -263,7 +275,7 @@ class WorkerClient:
             code = self._process.returncode
             self._process = None
             self._gone(code)
-        elif self._pid and now - self._heard_s > self._patience_s():
+        elif self._pid and now - self._heard_s > self._patience_s() and not self._still_loads(now):
             if _NO_MEMORY in self._last_error:  # it has said so, and takes long to go
                 self._gone(OUT_OF_MEMORY)
             else:
@@ -283,6 +295,17 @@ class WorkerClient:
         if not self._ready and self._spawn:
             return START_S
         return max(self._shortest_silence_s, 4.0 * self._busy_s)
+
+    def _still_loads(self, now: float) -> bool:
+        """Tell whether a worker that is not ready has worked since it was last asked about, and grant it more time."""
+        if self._ready or self._process is None or now - self._begun_s > LONGEST_START_S:
+            return False
+        with contextlib.suppress(OSError):
+            before, self._cpu_s = self._cpu_s, cpu_s(self._pid)
+            if self._cpu_s - before >= START_WORK_S:
+                self._heard_s = now
+                return True
+        return False
 
     def _gone(self, code: int) -> None:
         """Name why the worker ended by itself, and whether it comes back smaller."""

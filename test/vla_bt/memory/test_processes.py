@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from vla_bt.memory import processes
-from vla_bt.memory.processes import CLOSER_PERIOD_S, ProcessWatch, closer, directory_of, find, role_of, rss_mb
+from vla_bt.memory.processes import CLOSER_PERIOD_S, ProcessWatch, closer, cpu_s, directory_of, find, role_of, rss_mb
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,12 @@ def test_a_process_that_ended_is_gone(tmp_path: Path) -> None:
         path.unlink()
     (tmp_path / "10").rmdir()
     assert watch.read() == {}
+
+
+def test_processor_time_is_what_the_process_itself_counts() -> None:
+    before_s = time.process_time()
+    while time.process_time() - before_s < 0.1:
+        pass
+    assert cpu_s(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+    with pytest.raises(FileNotFoundError):
+        cpu_s(4_000_000)

@@ -14,7 +14,7 @@ import pytest
 from vla_bt.camera.ring import FrameRingWriter, ring_path
 from vla_bt.policy import client as client_module
 from vla_bt.policy import records
-from vla_bt.policy.client import WorkerClient
+from vla_bt.policy.client import LONGEST_START_S, START_S, START_WORK_S, WorkerClient
 from vla_bt.policy.port import Grade, PolicyOutput
 from vla_bt.policy.worker_exit import OUT_OF_MEMORY
 from vla_bt.words import ZERO
@@ -230,6 +230,41 @@ def test_a_larger_grade_is_taken_only_when_the_guard_has_caught_up(tmp_path: Pat
     client.set_grade(Grade.FULL)
     assert client.status().grade is Grade.FULL
     client.close()
+
+
+def test_a_slow_start_is_waited_for_while_the_worker_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    client, worked_s = machine.client, [0.0]
+    monkeypatch.setattr(client_module, "cpu_s", lambda pid: worked_s[0])
+    for _ in range(5):
+        machine.now_s += START_S + 1.0
+        worked_s[0] += START_WORK_S
+        assert client.status().state == "starting"
+    machine.now_s += START_S + 1.0
+    status = client.status()
+    assert (status.state, status.detail) == ("dead", f"silent for {START_S + 1.0:.1f} s"), "it hangs"
+    machine.restart()
+    began_s = machine.now_s
+    while client.status().state == "starting":
+        machine.now_s += 10.0
+        worked_s[0] += 10.0
+        assert machine.now_s - began_s < LONGEST_START_S + START_S + 20.0, "it never ends"
+    assert machine.now_s - began_s > LONGEST_START_S
+    client.close()
+
+
+def test_one_that_said_it_is_out_of_memory_and_takes_long_to_go_comes_back_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch)
+    machine.become_ready()
+    error = records.WorkerError(4_000_001, 0, 0, "out of memory: CUDA out of memory", False, True)
+    machine.client._take(records.pack_error(error))
+    machine.now_s += client_module.SILENCE_S + 0.1
+    status = machine.client.status()
+    assert (status.state, status.out_of_memory, status.grade) == ("dead", 1, Grade.INT8)
+    assert "CUDA out of memory" in status.detail
+    machine.client.close()
 
 
 def test_a_mistake_is_still_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
