@@ -29,6 +29,7 @@ from vla_bt.settings import SettingsError
 
 EXAMPLES = """examples:
   vla-bt policy inspect best.pth                               what it is, and what is missing for a run
+  vla-bt policy inspect small-cnn
   vla-bt policy inspect best.pth --policy hybrid --kosmos DIR --clip DIR
   vla-bt policy slim best.pth slim.safetensors --kosmos DIR    without optimizer state and what DIR has
   vla-bt policy convert best.pth my_policy --policy hybrid --kosmos DIR --clip DIR --precision bf16
@@ -65,7 +66,7 @@ def _add_inspect(verbs: Any) -> None:
         help="say what a weight file or folder is, and what is missing for a run",
         description="Say what a .pth, .safetensors or folder holds. Exit code 0 only if it can drive as it is described.",
     )
-    parser.add_argument("path", type=Path, help="weight file, policy's folder or model folder")
+    parser.add_argument("path", type=Path, help="weight file, policy's folder, model folder, or a shipped policy's name")
     add_policy_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_inspect)
@@ -73,8 +74,10 @@ def _add_inspect(verbs: Any) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     from vla_bt.policy.inspection import as_dict, as_text, inspect
+    from vla_bt.policy.names import shipped
 
-    finding = inspect(options.path, said_config(options), options.shipped_tokenizers)
+    path = options.path if options.path.exists() else shipped(str(options.path)) or options.path
+    finding = inspect(path, said_config(options), options.shipped_tokenizers)
     print(json.dumps({"result": as_dict(finding)}, indent=2) if options.json else as_text(finding))
     return 0 if finding.can_run else 1
 

@@ -159,7 +159,7 @@ def _open_pth(path: Path) -> Stored:
         named = _NAMED_OBJECT.search(text)
         if named:
             raise SettingsError(f"{path}: holds {named[1]}, which is code and not weights; refused without running it") from None
-        if "central directory" in text or "not a ZIP" in text or "PytorchStreamReader" in text:
+        if isinstance(error, OSError) or "central directory" in text or "not a ZIP" in text or "PytorchStreamReader" in text:
             raise SettingsError(f"{path}: cut short or damaged ({text.partition('. ')[0][:120]})") from None
         raise SettingsError(f"{path}: refused: {text[:200]}") from None
     section, tensors = _state_dict(content)

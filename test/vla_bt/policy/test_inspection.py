@@ -202,12 +202,15 @@ def test_only_arguments_and_plain_numbers_pass_and_only_while_reading(tmp_path: 
 def test_what_is_no_checkpoint_is_one_line(training_file: Path, tmp_path: Path) -> None:
     whole = training_file.read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    for share in (0.001, 0.01, 0.1, 0.9, 0.999):
+        (tmp_path / f"cut{share}.pth").write_bytes(whole[: int(len(whole) * share)])
     (tmp_path / "text.pth").write_text("hello, I am a text")
     (tmp_path / "short.safetensors").write_bytes((100).to_bytes(8, "little") + b"{")
     (tmp_path / "empty").mkdir()
     saved(tmp_path / "numbers.pth", {"epoch": 3})
     for name, words in (
         ("cut.pth", "cut short or damaged"),
+        *((f"cut{share}.pth", "cut short or damaged") for share in (0.001, 0.01, 0.1, 0.9, 0.999)),
         ("text.pth", "neither a torch checkpoint"),
         ("short.safetensors", "no weights can be read there"),
         ("empty", "holds no .safetensors file"),
