@@ -340,6 +340,7 @@ def draw(outcomes: list[dict[str, Any]], path: Path) -> None:
 
     figure, axes = plt.subplots(2, len(outcomes), figsize=(7.0 * len(outcomes), 6.5), sharex="col", squeeze=False,
                                 height_ratios=(3, 1))  # fmt: skip
+    legend: dict[str, Any] = {}
     for column, outcome in enumerate(outcomes):
         rows, figures = outcome["rows"], outcome["figures"]
         times = [row["at_s"] for row in rows]
@@ -356,7 +357,6 @@ def draw(outcomes: list[dict[str, Any]], path: Path) -> None:
         upper.set_title(f"{outcome['world']}, guard {outcome['guard']}: killed by the kernel: {figures['kernel_kills']}")
         upper.set_ylabel("memory of the group [MB]")
         upper.set_ylim(0, 1.12 * figures["limit_mb"])
-        upper.legend(loc="center left", fontsize=8)
         lower.step(times, [STEPS.index(row["step"]) for row in rows], where="post", color="#333333")
         gone = [row["state"] != "ready" for row in rows]
         lower.fill_between(times, 0, 5.3, where=gone, color="#b02020", alpha=0.15, step="post", label="no policy ready")
@@ -364,8 +364,11 @@ def draw(outcomes: list[dict[str, Any]], path: Path) -> None:
         lower.set_yticks(range(len(STEPS)), [f"{level.number} {level.name.lower()}" for level in Level])
         lower.set_ylabel("level")
         lower.set_xlabel("time [s]")
-        lower.legend(loc="upper right", fontsize=8)
-    figure.tight_layout()
+        for place in (upper, lower):
+            handles, labels = place.get_legend_handles_labels()
+            legend |= dict(zip(labels, handles, strict=True))
+    figure.legend(legend.values(), legend.keys(), loc="upper center", ncols=len(legend), fontsize=9, frameon=False)
+    figure.tight_layout(rect=(0.0, 0.0, 1.0, 0.95))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     plt.close(figure)
