@@ -1,5 +1,6 @@
-"""Recorders that are killed with SIGKILL at random moments: ``killed_recorder.py DIRECTORY KILLS HEIGHT WIDTH SEED``.
+"""Recorders that are killed with SIGKILL at random moments: ``killed_recorder.py DIRECTORY KILLS HEIGHT WIDTH SEED MOST RAW``.
 
+A moment is a number of frames up to MOST and a little while after it, so that a busy machine doesn't move it; RAW or jpeg.
 Each records into a folder of its own, frame after frame, each as soon as the one before is on the disk, and counts what it has
 handed over in memory that outlives it. Prints the counts as JSON.
 """
@@ -22,6 +23,8 @@ from vla_bt.words import Mode, Source, Twist
 
 COUNT = struct.Struct("<Q")
 AT_ONCE = 4
+WHILE_S = 0.02  # several frames take so long
+PATIENCE_S = 60.0
 
 
 def record(directory: Path, counter: mmap.mmap, height: int, width: int, storage: str) -> None:
@@ -41,10 +44,10 @@ def record(directory: Path, counter: mmap.mmap, height: int, width: int, storage
 def main() -> None:
     """Start them, kill them, tell how far each had come."""
     directory, kills, height, width, seed = Path(sys.argv[1]), *(int(text) for text in sys.argv[2:6])
-    longest_s, storage = float(sys.argv[6]), sys.argv[7]
+    most, storage = int(sys.argv[6]), sys.argv[7]
     moments = random.Random(seed)
     handed: list[int] = []
-    running: list[tuple[float, int, mmap.mmap]] = []
+    running: list[tuple[int, int, mmap.mmap]] = []
     for number in range(kills):
         counter = mmap.mmap(-1, COUNT.size)
         child = os.fork()
@@ -53,10 +56,13 @@ def main() -> None:
                 record(directory / f"{number:02d}", counter, height, width, storage)
             finally:
                 os._exit(1)
-        running.append((time.monotonic() + moments.uniform(0.0, longest_s), child, counter))
+        running.append((moments.randint(0, most), child, counter))
         while len(running) == AT_ONCE or (running and number == kills - 1):
-            due_s, child, counter = running.pop(0)
-            time.sleep(max(0.0, due_s - time.monotonic()))
+            due, child, counter = running.pop(0)
+            patience_s = time.monotonic() + PATIENCE_S
+            while COUNT.unpack_from(counter)[0] < due and time.monotonic() < patience_s:
+                time.sleep(0.0005)
+            time.sleep(moments.uniform(0.0, WHILE_S))
             os.kill(child, signal.SIGKILL)
             if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
                 raise SystemExit("a recorder ended by itself")

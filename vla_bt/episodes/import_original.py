@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +40,7 @@ from vla_bt.episodes.schema import (
     safe_name,
 )
 from vla_bt.episodes.units import KEY_UNITS, SI, UNKNOWN
-from vla_bt.episodes.writer import lay_out, publish
+from vla_bt.episodes.writer import in_memory, lay_out, publish
 from vla_bt.words import Mode, Source
 
 RGB, BGR = "rgb", "bgr"
@@ -118,7 +117,8 @@ def import_original(path: Path, out: Path, channel_order: str = "") -> Imported:
     out.mkdir(parents=True, exist_ok=True)
     making = target.with_name(f"{target.name}.making")
     try:
-        with h5py.File(making, "w") as file:
+        making.unlink(missing_ok=True)
+        with in_memory(making) as file:
             data = lay_out(file, source.frames, attributes)
             assert data is not None
             for index, image in enumerate(images):

@@ -16,7 +16,7 @@ import contextlib
 import errno
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,9 @@ from vla_bt.episodes.schema import (
 
 PART_SUFFIX = ".part"
 JPEG_QUALITY = 95
+METADATA_BYTES = 256 * 1024
+"""More than everything but the pictures takes."""
+
 Row = dict[str, Any]
 
 
@@ -100,7 +103,8 @@ class EpisodeWriter:
 
     def _lay_out(self) -> list[int]:
         """Make the HDF5 file with all its room; returns where each frame's pixels go [bytes]."""
-        with h5py.File(self._part, "x") as file:
+        _probe_room(self._part, FRAMES * self._shape[0] * self._shape[1] * 3 + METADATA_BYTES)
+        with h5py.File(self._part, "w") as file:
             images = lay_out(file, FRAMES, self._attributes)
             assert images is not None
             offsets = [int(images.id.get_chunk_info(index).byte_offset) for index in range(FRAMES)]
@@ -201,6 +205,36 @@ def _claim(directory: Path, beside: Path, wanted: str) -> tuple[JournalWriter, s
         name = f"{wanted}_{number}"
 
 
+def _probe_room(path: Path, size: int) -> None:
+    """Make a file that takes ``size`` bytes of the disk for a moment, then none.
+
+    HDF5 may crash when a file that it writes itself finds the disk full, so it only begins where there is room.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def in_memory(path: Path) -> Iterator[h5py.File]:
+    """Make an HDF5 file in memory, and write it at the end.
+
+    Where HDF5 itself finds the disk full, it may crash the process; this is an OSError.
+    """
+    with h5py.File(path.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
+        yield file
+        file.flush()
+        content = file.id.get_file_image()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        write_at(descriptor, content, 0)
+    finally:
+        os.close(descriptor)
+
+
 def lay_out(file: h5py.File, frames: int, attributes: dict[str, Any]) -> h5py.Dataset | None:
     """Create every dataset with all its room, without writing zeros into the pictures; returns the plain ``images``, if any."""
     for name, column in COLUMNS.items():
@@ -271,7 +305,7 @@ def assemble(
     making = directory / f"{name}.h5.making"
     try:
         making.unlink(missing_ok=True)  # an interrupted recovery's; and whatever it was, it is not written through
-        with h5py.File(making, "x") as file:
+        with in_memory(making) as file:
             images = lay_out(file, len(rows), attributes)
             if images is not None:
                 shape = images.shape[1:]
