@@ -1,8 +1,9 @@
 """The memory soak: the application over ROS drives for long, with goals, recording and policy reloads: does it grow.
 
-Promises: growth is the slope of each process's USS with its interval of 95 %, over block means, so that samples which follow each
-other closely don't make it look surer than it is; a process that was replaced on the way counts piece by piece, each with its own
-level; the first sixth of the time, at most five minutes, of each piece is warming up and left out: a Python heap settles so long.
+Promises: growth is the slope of what each process has written to (:class:`vla_bt.memory.processes.Closer`) with its interval of
+95 %, over block means, so that samples which follow each other closely don't make it look surer than it is; a process that was
+replaced on the way counts piece by piece, each with its own level; the first sixth of the time, at most five minutes, of each
+piece is warming up and left out: a Python heap settles so long.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RELOADS = 2
 EPISODES_KEPT = 3
 
 Pieces = list[tuple[int, list[tuple[float, float]]]]
-"""Process id and (time [s], USS [MB]) of each piece."""
+"""Process id and (time [s], written memory [MB]) of each piece."""
 
 
 def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
             role: {name: round(value, 3) for name, value in zip(("slope", "low", "high"), found[:3], strict=True)}
             for role, found in judged.items()
         },
-        "uss_mb": {role: round(pieces[-1][1][-1][1], 1) for role, pieces in series.items() if pieces[-1][1]},
+        "written_mb": {role: round(pieces[-1][1][-1][1], 1) for role, pieces in series.items() if pieces[-1][1]},
     }
     checks = {f"{role} does not grow": found.low <= 0.0 or found.per_hour <= AIM_MB_H for role, found in judged.items()}
     checks["driven, recorded and reloaded"] = bool(row["steps"] and row["episodes"] and reloaded == RELOADS)
@@ -105,11 +106,11 @@ def _reload(directory: Path) -> bool:
 def _sample(series: dict[str, Pieces], directory: Path, at_s: float) -> None:
     for role, pid in find(str(directory)).items():
         with contextlib.suppress(OSError):
-            uss, _ = closer(pid)
+            written_mb = closer(pid).written_mb
             pieces = series.setdefault(role, [])
             if not pieces or pieces[-1][0] != pid:
                 pieces.append((pid, []))
-            pieces[-1][1].append((at_s, uss))
+            pieces[-1][1].append((at_s, written_mb))
 
 
 def _slope(pieces: Pieces, warming_s: float) -> Slope | None:
@@ -125,7 +126,7 @@ def _tidy(folder: Path) -> None:
 
 
 def draw(outcome: dict[str, Any], path: Path) -> None:
-    """Draw each process's USS over time, less its first."""
+    """Draw each process's written memory over time."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -137,11 +138,11 @@ def draw(outcome: dict[str, Any], path: Path) -> None:
                                 squeeze=False, sharex=True)  # fmt: skip
     for place, (role, pieces) in zip(axes.flat, series.items(), strict=False):
         for _, points in pieces:
-            place.plot([at_s / 60 for at_s, _ in points], [uss for _, uss in points], color="#4c78a8")
+            place.plot([at_s / 60 for at_s, _ in points], [held for _, held in points], color="#4c78a8")
         growth = outcome["figures"]["growth_mb_h"].get(role)
         words = "not judged" if growth is None else "{slope:.2f} MB/h (95 %: {low:.2f} to {high:.2f})".format(**growth)
         place.set_title(f"{role}: {words}", fontsize=9)
-        place.set_ylabel("USS [MB]")
+        place.set_ylabel("written [MB]")
         place.grid(alpha=0.3)
     for place in axes[-1]:
         place.set_xlabel("time [min]")

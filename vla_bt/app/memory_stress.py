@@ -226,7 +226,7 @@ class Stress:
         for pid in self._group.members():
             with contextlib.suppress(OSError):
                 if role_of(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")) == "policy":
-                    return closer(pid)[0]
+                    return closer(pid).uss_mb
         return 0.0
 
     def _watch(self, seconds: float) -> None:

@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         "soak",
         help="does any process grow while driving for long?",
         description="Drive the simulated robot over ROS from goal to goal, recording, with two policy reloads on the way, and "
-        "fit a line through each process's USS.",
+        "fit a line through what each process has written to: its USS without clean pages of files, which others bring and take.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,9 +72,11 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"\n{figures['steps']} steps, {figures['episodes']} episodes, {figures['reloads']} reloads in {figures['minutes']:g} min"
     )
-    print(f"{'process':10s}{'USS [MB]':>10s}{'growth [MB/h]':>15s}   95 % interval")
+    print(f"{'process':10s}{'written [MB]':>14s}{'growth [MB/h]':>15s}   95 % interval")
     for role, growth in figures["growth_mb_h"].items():
-        print(f"{role:10s}{figures['uss_mb'][role]:10.1f}{growth['slope']:15.2f}   {growth['low']:.2f} to {growth['high']:.2f}")
+        print(
+            f"{role:10s}{figures['written_mb'][role]:14.1f}{growth['slope']:15.2f}   {growth['low']:.2f} to {growth['high']:.2f}"
+        )
     for words, held in outcome["checks"].items():
         print(f"{'ok  ' if held else 'FAIL'}  {words}")
     print(f"plot: {plot}")

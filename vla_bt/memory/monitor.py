@@ -215,15 +215,15 @@ class MemoryMonitor:
                 known = self._trends[role] = (process.pid, now_s + SETTLE_S, deque())
                 self._slopes.pop(role, None)
             _, begin_s, points = known
-            if process.uss_mb is not None and now_s >= begin_s and (not points or now_s - points[-1][0] >= 5.0):
-                points.append((now_s, process.uss_mb))
+            if process.written_mb is not None and now_s >= begin_s and (not points or now_s - points[-1][0] >= 5.0):
+                points.append((now_s, process.written_mb))
                 while now_s - points[0][0] > self._settings.memory_leak_window_s:
                     points.popleft()
         if now_s < self._slopes_due_s:
             return
         self._slopes_due_s = now_s + TREND_PERIOD_S
         for role, (_, _, points) in self._trends.items():
-            found = slope([at_s for at_s, _ in points], [uss for _, uss in points])
+            found = slope([at_s for at_s, _ in points], [written_mb for _, written_mb in points])
             if role not in reading.processes:
                 self._slopes.pop(role, None)
             elif found is not None and found.seconds >= self._settings.memory_leak_window_s / 2.0:
@@ -233,7 +233,7 @@ class MemoryMonitor:
                     self.note(f"the {role} process grows by {_slope_words(found)}")
 
     def slopes(self) -> dict[str, Slope]:
-        """Return role -> growth of USS [MB/h], for those watched for long enough."""
+        """Return role -> growth of what a process has written to [MB/h], for those watched for long enough."""
         return dict(self._slopes)
 
     def leaking(self, role: str) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 LOOK_PERIOD_S = 5.0
@@ -35,14 +36,32 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class Closer(NamedTuple):
+    """A closer look at one process.
+
+    Attributes
+    ----------
+    uss_mb, pss_mb : float
+        As usual [MB].
+    written_mb : float
+        USS without pages of files as they are on the disk, and with what is swapped out [MB]. Only this can leak; whether a
+        library's pages count as USS depends on who else uses it.
+    """
+
+    uss_mb: float
+    pss_mb: float
+    written_mb: float
+
+
 @dataclass(frozen=True)
 class ProcessMemory:
-    """What one process holds [MB]; USS and PSS are None until looked at."""
+    """What one process holds [MB]; None until looked at closer, see :class:`Closer`."""
 
     pid: int
     rss_mb: float
     uss_mb: float | None = None
     pss_mb: float | None = None
+    written_mb: float | None = None
 
     @property
     def own_mb(self) -> float:
@@ -106,15 +125,15 @@ def cpu_s(pid: int, proc: Path = PROC) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def closer(pid: int, proc: Path = PROC) -> tuple[float, float]:
-    """Return a process's USS and PSS [MB]."""
-    uss = pss = 0
-    for line in (proc / str(pid) / "smaps_rollup").read_bytes().splitlines():
-        if line.startswith((b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:")):
-            uss += int(line.split()[1])
-        elif line.startswith(b"Pss:"):
-            pss = int(line.split()[1])
-    return uss * 1024 / 1e6, pss * 1024 / 1e6
+def closer(pid: int, proc: Path = PROC) -> Closer:
+    """Look closer at a process."""
+    rows: dict[bytes, int] = {}
+    for line in (proc / str(pid) / "smaps_rollup").read_bytes().splitlines()[1:]:
+        name, kilobytes, *_ = line.split()
+        rows[name] = int(kilobytes) * 1024
+    written = rows.get(b"Private_Dirty:", 0) + rows.get(b"Private_Hugetlb:", 0)
+    uss = written + rows.get(b"Private_Clean:", 0)
+    return Closer(uss / 1e6, rows.get(b"Pss:", 0) / 1e6, (written + rows.get(b"Swap:", 0)) / 1e6)
 
 
 class ProcessWatch:
@@ -165,6 +184,5 @@ class ProcessWatch:
         role = self._turn.pop(0)
         began_s = time.thread_time()
         with contextlib.suppress(OSError):
-            uss, pss = closer(self._known[role].pid, self._proc)
-            self._known[role] = replace(self._known[role], uss_mb=uss, pss_mb=pss)
+            self._known[role] = replace(self._known[role], **closer(self._known[role].pid, self._proc)._asdict())
         self._closer_s = now_s + max(CLOSER_PERIOD_S, REST * (time.thread_time() - began_s))

@@ -123,7 +123,7 @@ def grow(monkeypatch: pytest.MonkeyPatch, rate_mb_h: float, pids: list[int], sec
             pid = pids[min(len(pids) - 1, int(len(pids) * now_s[0] / seconds))]
             noise = 0.3 * (count[0] % 3)
             count[0] += 1
-            return {"policy": ProcessMemory(pid, 500.0, 400.0 + rate_mb_h * now_s[0] / 3600.0 + noise, 410.0)}
+            return {"policy": ProcessMemory(pid, 500.0, 450.0, 460.0, 400.0 + rate_mb_h * now_s[0] / 3600.0 + noise)}
 
     memory = MemoryMonitor(SETTINGS, clock=lambda: now_s[0])
     monkeypatch.setattr(memory, "_watch", Watch())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vla_bt.memory import processes
-from vla_bt.memory.processes import CLOSER_PERIOD_S, ProcessWatch, closer, cpu_s, directory_of, find, role_of, rss_mb
+from vla_bt.memory.processes import CLOSER_PERIOD_S, Closer, ProcessWatch, closer, cpu_s, directory_of, find, role_of, rss_mb
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,9 @@ def process(proc: Path, pid: int, line: str, environment: str, rss_pages: int, p
     (folder / "cmdline").write_text(line.replace(" ", "\0") + "\0")
     (folder / "environ").write_text(environment + "\0")
     (folder / "statm").write_text(f"9999 {rss_pages} 0 0 0 0 0\n")
-    rollup = f"head\nRss: 1 kB\nPss: {private_kb + 100} kB\nPrivate_Clean: 24 kB\nPrivate_Dirty: {private_kb - 24} kB\n"
+    rollup = (
+        f"head\nRss: 1 kB\nPss: {private_kb + 100} kB\nPrivate_Clean: 24 kB\nPrivate_Dirty: {private_kb - 24} kB\nSwap: 76 kB\n"
+    )
     (folder / "smaps_rollup").write_text(rollup)
 
 
@@ -59,7 +62,7 @@ def test_only_those_of_the_directory_are_found(tmp_path: Path) -> None:
     (tmp_path / "self").mkdir()
     assert find("/a", tmp_path) == {"gate": 10}
     assert rss_mb(10, tmp_path) == pytest.approx(1000 * os.sysconf("SC_PAGE_SIZE") / 1e6)
-    assert closer(10, tmp_path) == pytest.approx((2.048, 2.1504))
+    assert closer(10, tmp_path) == pytest.approx((2.048, 2.1504, 2.048 + 0.052 * 1.024))
 
 
 def test_one_process_is_looked_at_closely_in_turn_and_none_too_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,10 +71,10 @@ def test_one_process_is_looked_at_closely_in_turn_and_none_too_often(tmp_path: P
     looked: list[int] = []
     spent_s = [0.0]
 
-    def costly(pid: int, proc: Path) -> tuple[float, float]:
+    def costly(pid: int, proc: Path) -> Closer:
         looked.append(pid)
         spent_s[0] += 0.1
-        return 1.0, 2.0
+        return Closer(1.0, 2.0, 0.5)
 
     monkeypatch.setattr(processes, "closer", costly)
     monkeypatch.setattr(processes.time, "thread_time", lambda: spent_s[0])
@@ -102,3 +105,18 @@ def test_processor_time_is_what_the_process_itself_counts() -> None:
     assert cpu_s(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
     with pytest.raises(FileNotFoundError):
         cpu_s(4_000_000)
+
+
+def test_a_librarys_pages_are_not_written_and_what_a_program_takes_is(tmp_path: Path) -> None:
+    before = closer(os.getpid())
+    held = bytearray(b"1") * 20_000_000
+    taken = closer(os.getpid())
+    assert taken.written_mb - before.written_mb == pytest.approx(20.0, abs=1.0)
+    file = tmp_path / "library"
+    file.write_bytes(held)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        os.fsync(opened.fileno())
+        assert sum(pages[::4096]) > 0
+        mapped = closer(os.getpid())
+    assert mapped.uss_mb - taken.uss_mb > 15.0
+    assert mapped.written_mb - taken.written_mb < 2.0
