@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         books = views_of(options.views, each=partial(counted, what="looking for the views' sources"))
-        views = chain.from_iterable(each.contents() for each in books)
-        views = counted(views, "reading views", sum(map(len, books)))
+        contents = chain.from_iterable(each.contents() for each in books)
+        views = counted(contents, "reading views", sum(map(len, books)))
         result = figures(collect(counted(episode_files(options.paths), "reading"), views))
     except EpisodeError as error:
         raise SettingsError(str(error)) from None
