@@ -51,7 +51,7 @@ def main() -> int:
     kind, count, file = sys.argv[1:4]
     starts = int(Path(file).read_text()) if Path(file).exists() else 0
     Path(file).write_text(str(starts + 1))
-    factory.make_policy = lambda *_: Hungry(kind, starts < int(count))  # type: ignore[assignment]
+    factory.make_policy = lambda *_: Hungry(kind, starts < int(count))
     return worker.main(sys.argv[4:])
 
 

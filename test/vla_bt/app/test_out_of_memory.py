@@ -115,7 +115,11 @@ def test_three_times_in_a_row_and_it_stays_manual_until_somebody_releases_it(mak
         assert driven.applied == ZERO
     assert (tmp_path / "starts").read_text() == "3"
 
-    driven.until(lambda: driven.robot.press_teleop(Twist(-0.2, 0.0, 0.0)) or driven.applied.linear_x < -0.1, 3.0, "teleop")
+    def driven_by_hand() -> bool:
+        driven.robot.press_teleop(Twist(-0.2, 0.0, 0.0))
+        return driven.applied.linear_x < -0.1
+
+    driven.until(driven_by_hand, 3.0, "teleop")
 
     driven.app._run.memory.ask_release()
     driven.until(lambda: driven.client.status().state == "ready", 30.0, "one more try")
