@@ -7,11 +7,13 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vla_bt import settings
 from vla_bt.app.confined import LockstepApp
 from vla_bt.app.lockstep import LockstepRobot
 from vla_bt.episodes.format import load
@@ -23,6 +25,12 @@ pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.timeout(180)]
 
 TOOL = Path(__file__).parents[2] / "tools" / "failing_worker.py"
 STOP_S = 0.3
+
+
+def quick(kind: type[Any], name: str) -> Any:
+    """Return the shipped settings, with three episode frames a second."""
+    made = kind()
+    return replace(made, frame_period_s=0.3) if name == "tree" else made
 
 
 class Driven:
@@ -46,6 +54,7 @@ class Driven:
             publish(robot, mode, text)
 
         monkeypatch.setattr(LockstepRobot, "publish_mode", note)
+        monkeypatch.setattr(settings, "load", quick)
         options = Namespace(guard="on", hold_s=20.0, policy="expert")
         self.app = LockstepApp(options, folder, runtime)
         self.robot = self.app._run.robot
