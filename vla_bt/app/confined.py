@@ -222,6 +222,7 @@ class RosApp:
             self._closed_s = now_s
         elif now_s - self._closed_s > BETWEEN_GOALS_S:
             self._closed_s = now_s
+            operator.call("reset_sim")  # back to the start: at the cup there is nothing to drive
             operator.give_goal("go around the box on the left to the cup")
         ready = snapshot.get("policy", {}).get("state") == "ready"
         moves = not operator.velocity.is_zero() and snapshot.get("source") in ("policy", "safety")
