@@ -62,13 +62,13 @@ export class StatePanel {
     const known = Number.isFinite(handover) && Number.isFinite(step);
     $("split").children[0].style.flex = known ? String(Math.max(0.02, handover)) : "0";
     $("split").children[1].style.flex = known ? String(Math.max(0.02, step)) : "0";
-    const text = policy.text_cache ?? {};
+    const text = policy.text_cache;
     const rows = [
       ["step of the network", known ? `${number(step, 1)} ms` : "-", "step"],
       ["hand-over, both ways", known ? `${number(handover, 1)} ms` : "-", "handover"],
       ["steps / frames handed", `${policy.steps_taken ?? "-"} / ${policy.frames_handed ?? "-"}`],
       ["frames lost, restarts", `${policy.frames_lost ?? "-"}, ${policy.restarts ?? "-"}`],
-      ["goal text from cache", `${text.hits ?? 0} of ${(text.hits ?? 0) + (text.misses ?? 0)} goals`],
+      ["goal text from cache", text ? `${text.hits} of ${text.hits + text.misses} goals` : "-"],
     ];
     facts($("policy-facts"), rows);
     if (known && this.last !== policy.steps_taken) {
