@@ -110,6 +110,7 @@ def table(outcomes: list[dict[str, Any]]) -> str:
         "out_of_memory": "policy out of memory",
         "restarts": "worker restarts",
         "application_alive": "application alive",
+        "tick_rate_before_hz": "tick rate before the hog [Hz]",
         "tick_rate_hz": "tick rate under the hog [Hz]",
         "ticks_driven_by_policy": "looks, driven by the policy",
         "stale_moves": "of these on a stale action",
