@@ -167,14 +167,14 @@ class Stress:
             )
 
     def _end(self, child: subprocess.Popen[str] | None, number: int = signal.SIGKILL) -> None:
+        """End a child; never waits without limit: a Ctrl-C inside of ``poll`` can leave the lock that ``wait`` takes."""
         if child is None or child.poll() is not None:
             return
-        child.send_signal(number)
-        try:
-            child.wait(30.0)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        for last, patience_s in ((number, 30.0), (signal.SIGKILL, 10.0)):
+            child.send_signal(last)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(patience_s)
+                return
 
     def _hog_gone(self) -> bool:
         return self._hog is None or self._hog.poll() is not None
