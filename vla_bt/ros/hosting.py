@@ -15,12 +15,14 @@ import importlib.util
 import inspect
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from py_trees.behaviour import Behaviour
 from py_trees.trees import BehaviourTree
+from rclpy.executors import Executor, ExternalShutdownException, InvalidHandle  # its own place differs between releases
 
 from vla_bt.resources import Resources
 
@@ -35,6 +37,8 @@ STREAM_PARAMETERS = (
 
 SUBSCRIBING_S = 1.0
 WARNING_PERIOD_S = 10.0
+LOST_HANDLES = 50
+LOST_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,27 @@ class Carrier:
 
     tree: BehaviourTree
     stream: Callable[[], None]
+
+
+def spin_through(executor: Executor, clock: Callable[[], float] = time.monotonic) -> Exception | None:
+    """Spin until the executor is shut down; returns the failure that ended it, if any.
+
+    A viewer's stream ends in the ticking thread, and rclpy raises ``InvalidHandle`` where it was just about to wait for its
+    publisher: that is no failure, unless it comes again and again.
+    """
+    lost_s: deque[float] = deque(maxlen=LOST_HANDLES)
+    while True:
+        try:
+            executor.spin()
+            return None
+        except ExternalShutdownException:
+            return None
+        except InvalidHandle as failure:
+            lost_s.append(clock())
+            if len(lost_s) == LOST_HANDLES and lost_s[-1] - lost_s[0] < LOST_WITHIN_S:
+                return failure
+        except Exception as failure:
+            return failure
 
 
 def has_py_trees_ros() -> bool:

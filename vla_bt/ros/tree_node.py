@@ -29,7 +29,7 @@ from typing import Any
 import rclpy
 from py_trees.blackboard import Blackboard
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
@@ -50,7 +50,7 @@ from vla_bt.ros import qos
 from vla_bt.ros.diagnostics import TreeDiagnostics
 from vla_bt.ros.environment import prepare
 from vla_bt.ros.guarding import MemoryDesk, first_to_go
-from vla_bt.ros.hosting import host_tree, stream_parameters
+from vla_bt.ros.hosting import host_tree, spin_through, stream_parameters
 from vla_bt.ros.logs import take_over_logging
 from vla_bt.ros.parameters import declare, on_change
 from vla_bt.ros.process import Ending, own_arguments
@@ -182,12 +182,7 @@ class TreeProcess:
             due_s = max(due_s + period_s, time.monotonic() - period_s)
 
     def _spin(self, executor: SingleThreadedExecutor) -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except Exception as failure:
-            self._failure = failure
+        self._failure = spin_through(executor) or self._failure
         self.stop()
 
     def _on_parameters(self, settings: TreeSettings) -> None:

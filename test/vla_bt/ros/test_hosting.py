@@ -5,6 +5,7 @@ The last two tests need ``py_trees_ros`` and its interfaces; the others stand in
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -330,3 +331,29 @@ def test_viewers_come_and_go_while_the_tree_ticks(
         executor.shutdown()
         viewer.destroy_node()
     assert (process.returncode, said) == (0, "")
+
+
+def spun(*outcomes: Exception | None, step_s: float = 0.001) -> tuple[Exception | None, int]:
+    """Spin an executor that ends each time with an outcome; returns what came of it and how often it was spun."""
+    left, count = list(outcomes), 0
+
+    def spin() -> None:
+        nonlocal count
+        count += 1
+        if (outcome := left.pop(0)) is not None:
+            raise outcome
+
+    times = itertools.count(step=step_s)
+    return hosting.spin_through(SimpleNamespace(spin=spin), lambda: next(times)), count  # type: ignore[arg-type]
+
+
+def test_a_stream_that_ends_while_callbacks_wait_for_it_ends_nothing_else() -> None:
+    from rclpy.executors import ExternalShutdownException, InvalidHandle
+
+    gone = [InvalidHandle("cannot use Destroyable") for _ in range(hosting.LOST_HANDLES)]
+    assert spun(*gone[:5], None) == (None, 6)
+    assert spun(gone[0], ExternalShutdownException()) == (None, 2)
+    failure = ValueError("odd")
+    assert spun(gone[0], failure) == (failure, 2)
+    assert spun(*gone)[0] is gone[-1]
+    assert spun(*gone, None, step_s=0.1) == (None, len(gone) + 1)
