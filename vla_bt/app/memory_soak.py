@@ -114,8 +114,12 @@ def _sample(series: dict[str, Pieces], directory: Path, at_s: float) -> None:
 
 
 def _slope(pieces: Pieces, warming_s: float) -> Slope | None:
-    warm = [[point for point in points if point[0] - points[0][0] >= warming_s] for _, points in pieces]
+    warm = [_warm(points, warming_s) for _, points in pieces]
     return pooled_slope([points for points in warm if points])
+
+
+def _warm(points: list[tuple[float, float]], warming_s: float) -> list[tuple[float, float]]:
+    return [point for point in points if point[0] - points[0][0] >= warming_s]
 
 
 def _tidy(folder: Path) -> None:
@@ -126,7 +130,7 @@ def _tidy(folder: Path) -> None:
 
 
 def draw(outcome: dict[str, Any], path: Path) -> None:
-    """Draw each process's written memory over time."""
+    """Draw each process's written memory over time, as high as what was judged needs; what was warming up is grey."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -137,13 +141,22 @@ def draw(outcome: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(math.ceil(len(series) / columns), columns, figsize=(12, 2.6 * math.ceil(len(series) / columns)),
                                 squeeze=False, sharex=True)  # fmt: skip
     for place, (role, pieces) in zip(axes.flat, series.items(), strict=False):
+        judged: list[float] = []
         for _, points in pieces:
-            place.plot([at_s / 60 for at_s, _ in points], [held for _, held in points], color="#4c78a8")
+            place.plot([at_s / 60 for at_s, _ in points], [held for _, held in points], color="#b0b0b0")
+            warm = _warm(points, outcome["figures"]["warming_s"])
+            place.plot([at_s / 60 for at_s, _ in warm], [held for _, held in warm], color="#4c78a8")
+            judged += [held for _, held in warm]
+        if judged:
+            margin_mb = max(0.5, 0.3 * (max(judged) - min(judged)))
+            place.set_ylim(min(judged) - margin_mb, max(judged) + margin_mb)
         growth = outcome["figures"]["growth_mb_h"].get(role)
         words = "not judged" if growth is None else "{slope:.2f} MB/h (95 %: {low:.2f} to {high:.2f})".format(**growth)
         place.set_title(f"{role}: {words}", fontsize=9)
         place.set_ylabel("written [MB]")
         place.grid(alpha=0.3)
+    for place in axes.flat[len(series) :]:
+        place.set_visible(False)
     for place in axes[-1]:
         place.set_xlabel("time [min]")
     figure.tight_layout()
