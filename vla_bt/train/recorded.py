@@ -19,6 +19,7 @@ from vla_bt.episodes.dataset import EpisodeDataset, Item, views_of
 from vla_bt.episodes.schema import EpisodeError
 from vla_bt.policy.expert import CHUNK
 from vla_bt.settings import SettingsError
+from vla_bt.train.collect import ARRAYS
 from vla_bt.train.practice import AUXILIARY
 
 PER_SHARD = 50
@@ -120,10 +121,13 @@ def _measured(item: Item, keep: NDArray[np.intp]) -> NDArray[np.float32]:
 
 
 def _write(drives: list[dict[str, Any]], path: Path) -> Path:
-    lengths, sides, boxes = ([one[name] for one in drives] for name in ("stop", "side", "boxes"))
-    arrays: dict[str, Any] = {name: np.concatenate([one[name] for one in drives]) for name in drives[0] if name not in ("side", "boxes")}
+    arrays: dict[str, Any] = {name: np.concatenate([one[name] for one in drives]) for name in ARRAYS}
+    told: dict[str, Any] = {
+        "sides": np.array([one["side"] for one in drives]),
+        "boxes": np.array([one["boxes"] for one in drives]),
+        "lengths": np.array([len(one["stop"]) for one in drives]),
+    }
     fresh = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    told: dict[str, Any] = {"lengths": np.array([len(stop) for stop in lengths]), "sides": np.array(sides), "boxes": np.array(boxes)}
     np.savez(fresh, **told, **arrays)
     fresh.rename(path)
     return path
