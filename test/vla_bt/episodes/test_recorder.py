@@ -169,7 +169,7 @@ def test_a_full_disk_stops_recording_and_a_new_start_tries_again(
 def test_a_directory_that_vanishes_stops_recording(recorder: EpisodeRecorder, tmp_path: Path, make_sample: Make) -> None:
     recorder.start()
     recorder.offer(make_sample(0))
-    until(recorder, lambda now: (tmp_path / "runs").exists() and any((tmp_path / "runs").iterdir()))
+    until(recorder, lambda now: now.frames == 1 and now.waiting == 0)
     shutil.rmtree(tmp_path / "runs")
     for index in range(1, FRAMES):
         recorder.offer(make_sample(index))
