@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,17 +58,29 @@ def left_behind(directory: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def beside(name: str, *arguments: str) -> Iterator[None]:
-    """Run a process beside this one, on the same terminal; it ends with the block and, whatever happens, with this process."""
+def beside(name: str, *arguments: str, missed: str) -> Iterator[None]:
+    """Run a process beside this one, on the same terminal; it ends with the block and, whatever happens, with this process.
+
+    If it ends earlier, standard error gets a line that says so, with ``missed``: what is the matter without it.
+    """
     child = subprocess.Popen(
         [sys.executable, "-m", MODULES[name], *arguments],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
+    ending = threading.Event()
+
+    def watch() -> None:
+        code = child.wait()
+        if not ending.is_set():
+            print(f"{name} has ended (exit code {code}): {missed}", file=sys.stderr, flush=True)
+
+    threading.Thread(target=watch, name=f"watch {name}", daemon=True).start()
     try:
         yield
     finally:
+        ending.set()
         child.terminate()
         try:
             child.wait(PATIENCE_S)

@@ -120,7 +120,8 @@ def _ros(options: argparse.Namespace) -> int:
     from vla_bt.app.processes import beside
 
     passed_on = {"--params-file": options.params_file, "--log-level": options.log_level}
-    with beside("dashboard", "dashboard", *(word for name, value in passed_on.items() if value for word in (name, str(value)))):
+    words = (word for name, value in passed_on.items() if value for word in (name, str(value)))
+    with beside("dashboard", "dashboard", *words, missed="there is no page; the robot goes on without it"):
         return main(arguments)
 
 

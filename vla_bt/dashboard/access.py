@@ -14,6 +14,8 @@ import secrets
 import socket
 from dataclasses import dataclass
 
+from vla_bt.settings import SettingsError
+
 LOCAL = ("127.0.0.1", "localhost", "::1")
 COOKIE = "vla_bt_dashboard"
 
@@ -61,11 +63,21 @@ class Access:
 
     def knows(self, token: str) -> bool:
         """Tell whether a token is the right one, or none is needed."""
-        return not self.token or hmac.compare_digest(token.encode(), self.token.encode())
+        return not self.token or hmac.compare_digest(token.encode(errors="replace"), self.token.encode())  # any byte may come
 
 
 def access_for(host: str) -> Access:
-    """Return the rule for an address to listen on, with a fresh token where one is needed."""
+    """Return the rule for an address to listen on, with a fresh token where one is needed.
+
+    Raises
+    ------
+    SettingsError
+        When it can be none: an empty one would listen on every interface, unasked.
+    """
+    if not host or not host.isprintable() or " " in host:
+        raise SettingsError(
+            f"--host {ascii(host)} is no address; expected one such as 192.168.1.5, or 0.0.0.0 for all interfaces"
+        )
     if is_local(host):
         return Access(host)
     name = socket.gethostname().lower()

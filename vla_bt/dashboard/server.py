@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from socket import gaierror
 from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -404,7 +406,16 @@ async def listen(dashboard: Dashboard, host: str, port: int) -> web.AppRunner:
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host's name
         await runner.cleanup()
-        raise SettingsError(f"can't listen on {host} port {port}: {error.strerror or error}") from None
+        raise SettingsError(f"can't listen on {host} port {port}: {_plainly(error)}") from None
     return runner
+
+
+def _plainly(error: OSError | UnicodeError) -> str:
+    """Return why in the system's words, without those asyncio puts around them."""
+    if isinstance(error, UnicodeError):
+        return "not a name or an address"
+    if isinstance(error, gaierror) or not error.errno:
+        return str(error.strerror or error)
+    return os.strerror(error.errno)

@@ -86,9 +86,10 @@ class RosLink:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, if it was started."""
         self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(timeout=1.0)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=1.0)
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -456,3 +456,27 @@ def test_a_port_that_is_taken_is_one_line() -> None:
                 await listen(Dashboard(History("x"), Access("127.0.0.1")), "127.0.0.1", port)
 
     run(work)
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "a" * 80, "a..b"])
+def test_an_address_that_is_none_is_one_line(host: str) -> None:
+    async def work() -> None:
+        with pytest.raises(SettingsError, match=r"can't listen on \S+ port 0: [\w ]+$"):
+            await listen(Dashboard(History("x"), Access(host)), host, 0)
+
+    run(work)
+
+
+def test_bytes_that_are_no_text_are_a_wrong_token_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with served(Access("0.0.0.0", TOKEN)) as world:
+            port = int(world.root.rpartition(":")[2])
+            for name in (b"Cookie: vla_bt_dashboard=", b"Origin: http://", b"X: "):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /feed HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + name + b"\xff\xfe\r\n\r\n")
+                answer = await reader.read()
+                writer.close()
+                assert answer.startswith(b"HTTP/1.1 401"), (name, answer[:80])
+
+    run(work)
+    assert not caplog.records
