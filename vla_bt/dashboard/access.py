@@ -75,9 +75,7 @@ def access_for(host: str) -> Access:
         When it can be none: an empty one would listen on every interface, unasked.
     """
     if not host or not host.isprintable() or " " in host:
-        raise SettingsError(
-            f"--host {ascii(host)} is no address; expected one such as 192.168.1.5, or 0.0.0.0 for all interfaces"
-        )
+        raise SettingsError(f"--host {host!a} is no address; expected one such as 192.168.1.5, or 0.0.0.0 for all interfaces")
     if is_local(host):
         return Access(host)
     name = socket.gethostname().lower()

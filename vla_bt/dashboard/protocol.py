@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ MAX_COMMAND_BYTES = 16 * 1024
 MAX_GOAL_CHARACTERS = 500
 MAX_SPEED = 10.0
 """Beyond it a number is an error, not a wish [m/s, rad/s]."""
+
+HUGE = 1e15
+"""No number of a page reaches this; an integer beyond a float's range can't even be converted."""
 
 Wire = str | bytes
 """A message as it is sent: text is JSON, bytes are a picture."""
@@ -199,6 +203,9 @@ def parse_command(data: str) -> Command:
 def _text(kind: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_GOAL_CHARACTERS:
         raise ProtocolError(f"{kind}: expected 1 to {MAX_GOAL_CHARACTERS} characters")
+    if odd := next((letter for letter in value if unicodedata.category(letter) == "Cc" and letter not in "\n\r\t"), ""):
+        # ROS ends a text at U+0000: half a goal would arrive, and pass for a whole one.
+        raise ProtocolError(f"{kind}: holds a control character (U+{ord(odd):04X}); expected plain text")
     if kind == "mode" and value not in {mode.value for mode in Mode}:
         raise ProtocolError(f"mode: expected {', '.join(mode.value for mode in Mode)}")
     try:
@@ -209,7 +216,7 @@ def _text(kind: str, value: object) -> str:
 
 
 def _number(kind: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < HUGE:  # NaN fails, too
         raise ProtocolError(f"{kind}: expected finite numbers")
     return float(value)
 

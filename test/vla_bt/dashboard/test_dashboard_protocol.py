@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vla_bt.dashboard import protocol
@@ -59,9 +59,15 @@ def test_every_command_is_read(kind: str) -> None:
         '{"type": "goal", "text": "   "}',
         '{"type": "goal", "text": 5}',
         '{"type": "goal", "text": "\\ud800"}',
+        '{"type": "goal", "text": "go to the cup\\u0000, or not"}',
+        '{"type": "goal", "text": "go to the\\u001b[2J cup"}',
+        '{"type": "goal", "text": "go to the\\u0085 cup"}',
         '{"type": "goal", "text": "x", "extra": 1}',
         '{"type": "mode", "text": "autopilot"}',
         '{"type": "seek", "time_s": Infinity}',
+        pytest.param('{"type": "seek", "time_s": 1' + 400 * "0" + "}", id="a time of 401 digits"),
+        pytest.param('{"type": "seek", "time_s": 1' + 5000 * "0" + "}", id="a time of more digits than are read"),
+        pytest.param('{"type": "drive", "twist": [1' + 400 * "0" + ', 0, 0], "beat": 1}', id="a velocity of 401 digits"),
         '{"type": "take", "on": 1}',
         '{"type": "estop", "on": false}',
     ],
@@ -78,19 +84,32 @@ def test_a_goal_has_a_longest() -> None:
         parse_command(json.dumps({"type": "goal", "text": "x" * (protocol.MAX_GOAL_CHARACTERS + 1)}))
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    )
+HUGE = st.builds(lambda sign, zeros: sign * 10**zeros, st.sampled_from((-1, 1)), st.integers(0, 4000))
+SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | HUGE | st.text(max_size=8)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=8
 )
+VALUES = JSON | st.lists(SCALARS, min_size=3, max_size=3) | st.sampled_from(["vla", [0.1, 0, 0]])
+HOSTILE = st.sampled_from(list(COMMANDS)).flatmap(
+    lambda kind: st.fixed_dictionaries({"type": st.just(kind), **dict.fromkeys(COMMANDS[kind], VALUES)})
+)
+
+
+@given(JSON | HOSTILE)
+@example({"type": "seek", "time_s": 10**400})
+@example({"type": "drive", "twist": [0, -(10**400), 0], "beat": 1})
+@example({"type": "alive", "beat": 10**400})
 def test_no_json_brings_the_reader_down(value: Any) -> None:
     text = json.dumps(value)
     try:
         command = parse_command(text)
-    except ProtocolError:
+    except ProtocolError as problem:
+        assert 0 < len(str(problem)) < 200
         return
     assert command.kind in COMMANDS
+    assert math.isfinite(command.time_s)
+    assert all(abs(component) <= protocol.MAX_SPEED for component in command.twist)
+    assert "\0" not in command.text
 
 
 def test_numbers_that_json_lacks_become_null() -> None:

@@ -236,12 +236,26 @@ def test_broken_messages_are_answered_in_words_and_reach_no_robot() -> None:
     async def work() -> None:
         async with served() as world:
             page = await world.page()
-            for text in ("{", "[]", '{"type":"drive"}', '{"type":"rm -rf"}', '{"type":"goal","text":5}', "[" * 5000):
+            await page.send(type="take", on=False)
+            huge = "1" + "0" * 400
+            for text in (
+                "{",
+                "[]",
+                '{"type":"drive"}',
+                '{"type":"rm -rf"}',
+                '{"type":"goal","text":5}',
+                '{"type":"goal","text":"go to the cup\\u0000"}',
+                f'{{"type":"seek","time_s":{huge}}}',
+                f'{{"type":"drive","twist":[{huge},0,0],"beat":{page.beat}}}',
+                f'{{"type":"alive","beat":{huge}}}',
+                "[" * 5000,
+            ):
                 await page.socket.send_str(text)
                 answer = await page.answer("message")
                 assert not answer["ok"]
                 assert answer["words"]
             assert world.robot.said == []
+            assert world.dashboard.viewers == 1
 
     run(work)
 
