@@ -20,15 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from vla_bt.app.staleness import Judge
+
 ROW_PERIOD_S = 0.5
 FRAME = (320, 180)
 """Pictures for the worker [px]: rendering larger ones takes more of the CPU than the rest together."""
-
-BETWEEN_GOALS_S = 4.0
-"""A person needs time for the next goal; steps that wait for a standing robot are taken then [s]."""
-
-GONE_S = 0.3
-"""A policy that is gone must not move the robot for longer than this [s]."""
 
 
 class App(Protocol):
@@ -42,33 +38,6 @@ class App(Protocol):
 
     def close(self) -> None:
         """End everything."""
-
-
-class Judge:
-    """Counts ticks on which the robot moves by a policy that can't answer for it.
-
-    Parameters
-    ----------
-    limit_s : float
-        An answer older than this is stale [s].
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._gone_since_s: float | None = None
-        self.stale = self.driven = 0
-
-    def look(self, now_s: float, moves: bool, ready: bool, age_s: float | None) -> None:
-        """Look at one moment: does the policy move the robot, is it there, and how old is its newest answer."""
-        if ready:
-            self._gone_since_s = None
-        elif self._gone_since_s is None:
-            self._gone_since_s = now_s
-        if not moves:
-            return
-        self.driven += 1
-        gone = self._gone_since_s is not None and now_s - self._gone_since_s > GONE_S
-        self.stale += gone or (age_s is not None and age_s > self._limit_s)
 
 
 class LockstepApp:
@@ -186,11 +155,15 @@ class RosApp:
 
         domain = isolate()
         prepare()
+        from vla_bt.app.long_drive import LongDrive
         from vla_bt.app.processes import ProcessGroup
         from vla_bt.memory.monitor import read_report
-        from vla_bt.ros.demo_operator import LoneOperator
+        from vla_bt.ros.soak_operator import SoakOperator
+        from vla_bt.settings import TreeSettings, load
 
-        self._operator = LoneOperator("confined")
+        settings = load(TreeSettings, "tree")
+        self._operator = SoakOperator(settings.policy_output_timeout_s + settings.request_valid_for_s)
+        self.person = LongDrive()
         self._group = group = ProcessGroup(directory, folder / "logs", domain)
         size = ("-p", f"camera_width:={options.camera[0]}", "-p", f"camera_height:={options.camera[1]}")
         group.start("gate")
@@ -208,25 +181,16 @@ class RosApp:
         }
         group.start("tree", ["--ros-args", *(word for name, value in tree.items() for word in ("-p", f"{name}:={value}"))])
         self._report = partial(read_report, directory)
-        self._judge = Judge(GONE_S)
-        self._closed_s: float | None = None
 
     def step(self) -> None:
-        """Look at what was published, give a goal when there is none."""
+        """Say what a person would; what the robot does is judged as it is heard."""
         time.sleep(0.05)
-        operator, now_s = self._operator, time.monotonic()
-        snapshot = operator.snapshot
-        if operator.goal.get("state", "") in _OPEN or not snapshot:
-            self._closed_s = None
-        elif self._closed_s is None:
-            self._closed_s = now_s
-        elif now_s - self._closed_s > BETWEEN_GOALS_S:
-            self._closed_s = now_s
-            operator.call("reset_sim")  # back to the start: at the cup there is nothing to drive
-            operator.give_goal("go around the box on the left to the cup")
-        ready = snapshot.get("policy", {}).get("state") == "ready"
-        moves = not operator.velocity.is_zero() and snapshot.get("source") in ("policy", "safety")
-        self._judge.look(now_s, moves, ready, None)
+        operator = self._operator
+        words = self.person.look(time.monotonic(), operator.goal) if operator.snapshot else None
+        if words is not None:
+            if words.put_back:
+                operator.call("reset_sim")
+            operator.give_goal(words.sentence)
         dead = self._group.dead()
         if dead:
             raise RuntimeError(f"ended by itself: {dead}")
@@ -248,12 +212,18 @@ class RosApp:
             "restarts": policy.get("restarts", 0),
             "out_of_memory": memory.get("out_of_memory", 0),
             "steps": policy.get("steps_taken", 0),
-            "driven": self._judge.driven,
-            "stale": self._judge.stale,
+            "driven": self._operator.judge.driven,
+            "stale": self._operator.judge.stale,
+            "goals": self.goals(),
             "mode": f"{snapshot.get('mode', '')}: {snapshot.get('words', '')}",
             "episodes": snapshot.get("recorder", {}).get("episodes", 0),
             "recording": snapshot.get("recorder", {}).get("words", ""),
         }
+
+    def goals(self) -> dict[str, int]:
+        """Return how many goals were told, how many in other words, and what became of them."""
+        person = self.person
+        return {"told": person.told, "different": len(person.sentences), "changed": person.changed, **self._operator.became}
 
     def close(self) -> None:
         """End everything."""

@@ -26,6 +26,9 @@ AIM_MB_H = 1.0
 SAMPLE_PERIOD_S = 5.0
 WARMING_S, WARMING_SHARE = 300.0, 1.0 / 6.0
 RELOADS = 2
+CHANGES_A_MINUTE = 0.5
+"""The soak has not shown what it is for if fewer goals were changed on the way."""
+
 EPISODES_KEPT = 3
 
 Pieces = list[tuple[int, list[tuple[float, float]]]]
@@ -55,7 +58,7 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
                 _sample(series, directory, passed_s)
                 _tidy(folder)
                 row = app.row()
-                done = f"{row['steps']} steps, {row['episodes']} episodes"
+                done = f"{row['steps']} steps, {row['episodes']} episodes, {row['goals']['told']} goals"
                 say(f"{passed_s / 60:5.1f} of {seconds / 60:.0f} min, {done}, {row['mode'][:60]}")
             if reloads and passed_s >= reloads[0]:
                 reloads.pop(0)
@@ -74,6 +77,8 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
         "reloads": reloaded,
         "steps": row["steps"],
         "episodes": row["episodes"],
+        "goals": row["goals"],
+        "stale_moves": row["stale"],
         "growth_mb_h": {
             role: {name: round(value, 3) for name, value in zip(("slope", "low", "high"), found[:3], strict=True)}
             for role, found in judged.items()
@@ -82,6 +87,9 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
     }
     checks = {f"{role} does not grow": found.low <= 0.0 or found.per_hour <= AIM_MB_H for role, found in judged.items()}
     checks["driven, recorded and reloaded"] = bool(row["steps"] and row["episodes"] and reloaded == RELOADS)
+    goals, least = row["goals"], max(1.0, CHANGES_A_MINUTE * seconds / 60.0)
+    checks["goals in other words, changed on the way"] = min(goals["different"], goals.get("preempted", 0)) >= least
+    checks["never moved on a stale action"] = bool(row["driven"]) and row["stale"] == 0
     checks["every process judged"] = len(judged) == len(series)
     plain = {role: [[pid, points] for pid, points in pieces] for role, pieces in series.items()}
     return {"checks": checks, "figures": figures, "series": plain}

@@ -28,8 +28,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "soak",
         help="does any process grow while driving for long?",
-        description="Drive the simulated robot over ROS from goal to goal, recording, with two policy reloads on the way, and "
-        "fit a line through what each process has written to: its USS without clean pages of files, which others bring and take.",
+        description="Drive the simulated robot over ROS, recording, by goals in ever other words, more than half of them "
+        "changed on the way, with two policy reloads, and fit a line through what each process has written to: its "
+        "USS without clean pages of files, which others bring and take.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"\n{figures['steps']} steps, {figures['episodes']} episodes, {figures['reloads']} reloads in {figures['minutes']:g} min"
     )
+    goals = figures["goals"]
+    print(f"{goals['told']} goals told, {goals['different']} different, {goals.get('preempted', 0)} replaced on the way")
     print(f"{'process':10s}{'written [MB]':>14s}{'growth [MB/h]':>15s}   95 % interval")
     for role, growth in figures["growth_mb_h"].items():
         print(
