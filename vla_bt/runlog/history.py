@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from vla_bt.runlog.reader import Entry, RunReader
 
-NEXT_LOOK_S = 30.0
-"""A gap longer than this is taken for the end [s]."""
+NEXT_ENTRIES = 5000
+"""The next request is at most a second's messages away, however long a gap is: further on only a foreign log is read."""
 
 
 @dataclass
@@ -84,7 +85,7 @@ def standing_at(run: RunReader, time_s: float) -> Standing:
     for entry in run.from_full(time_s):
         standing.take(entry)
     if standing.ended is None:
-        standing.gap = _gap(run.entries(time_s + 1e-5, time_s + NEXT_LOOK_S), time_s)
+        standing.gap = _gap(islice(run.entries(time_s + 1e-5), NEXT_ENTRIES), time_s)
     return standing
 
 

@@ -319,12 +319,14 @@ class _Inquiry:
         pursued = goal.get("state") in OPEN
         if any(cause.name == "estop" for cause in self.causes) or (self.gate is not None and self.gate["latched"]):
             return "needs a person: release and reset the emergency stop, then a new goal or the keys"
-        holding = [cause for cause in self.causes if cause.effect in ("stop", "autonomy", "direction")]
+        effects = {cause.effect for cause in self.causes if cause.name != "teleop_lost"}  # that one ends with the next key
         mode = self.request.get("mode")
-        if mode == "manual":
-            return "mode manual: the robot waits for the keys" + (", once the cause is over" if holding else "")
+        if mode == "manual":  # what stops autonomy alone stops no keys
+            later = ", once the cause is over" if "stop" in effects or self.at.gap else ""
+            blocked = "; not in the blocked direction until its cause is over" if "direction" in effects and not later else ""
+            return f"mode manual: the robot waits for the keys{later}{blocked}"
         if pursued:
-            return "goes on by itself once the cause is over" if holding or self.at.gap else ""
+            return "goes on by itself once the cause is over" if effects - {"ignore"} or self.at.gap else ""
         return "needs a person: no goal is open"
 
     def _near_notes(self) -> list[str]:

@@ -203,6 +203,33 @@ def test_lost_teleop_is_explained(tmp_path: Path) -> None:
     assert [cause.name for cause in then.causes] == ["teleop_lost"]
     assert "teleop was lost" in then.headline
     assert then.goal == "none was told"
+    assert then.then == "mode manual: the robot waits for the keys"
+
+
+@pytest.mark.parametrize(
+    ("cause", "then"),
+    [
+        ("camera_stale", "mode manual: the robot waits for the keys"),
+        ("odometry_stale", "mode manual: the robot waits for the keys"),
+        ("gate_silent", "mode manual: the robot waits for the keys, once the cause is over"),
+        ("obstacle", "mode manual: the robot waits for the keys; not in the blocked direction until its cause is over"),
+    ],
+)
+def test_in_manual_only_what_stops_the_keys_is_waited_for(tmp_path: Path, cause: str, then: str) -> None:
+    trial = Trial(tmp_path)
+    trial.step(0.5)
+    PLANTED[cause](trial)
+    trial.step(1.0)
+    (answer,) = trial.ask(1.4)
+    assert cause in {entry.name for entry in answer.causes}
+    assert answer.held
+    assert answer.then == then, answer.in_words()
+    if cause in ("camera_stale", "odometry_stale"):  # and so it is: the keys drive
+        trial = Trial(tmp_path / "driven")
+        PLANTED[cause](trial)
+        trial.step(1.0)
+        trial.drive("manual")
+        trial.run.close()
 
 
 def test_an_expired_goal_is_explained(tmp_path: Path) -> None:
@@ -250,6 +277,21 @@ def test_a_silent_tree_is_explained_by_the_gates_time_out(tmp_path: Path) -> Non
     assert [cause.name for cause in after.causes] == ["tick_overrun"]
     assert "no request in time" in after.gate
     assert "the tree was held up for 1.1 s" in after.goal or "the tree was held up for 1.2 s" in after.goal
+
+
+def test_a_silence_of_any_length_is_explained_from_its_beginning(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    trial.drive()
+    hung_s = trial.robot.now()
+    trial.robot.advance(70.0)
+    trial.run.loop.tick(lateness_s=69.95)
+    trial.step(0.2)
+    alive, *then = trial.ask(hung_s + 0.05, *(hung_s + after_s for after_s in (0.5, 5.0, 31.0, 69.0)))
+    assert not alive.held
+    for answer in then:
+        assert (answer.held, answer.by) == (True, "gate"), answer.in_words()
+        assert answer.since_s == pytest.approx(hung_s + SETTINGS.request_valid_for_s, abs=0.02)
+        assert answer.notes == [f"no tick from {hung_s:.2f} to {hung_s + 70.0:.2f} s"]
 
 
 def test_a_gate_that_hears_no_request_in_time_is_named(tmp_path: Path) -> None:
