@@ -95,9 +95,9 @@ def measure_monitor(seconds: float) -> tuple[int, int, float]:
             memory = MemoryMonitor(bench_settings(), directory=directory)
             memory.start()
             time.sleep(1.0)
-            before = (len(memory.ring), time.process_time(), time.monotonic())
+            before = (memory.ring.taken, time.process_time(), time.monotonic())
             time.sleep(seconds)  # this thread takes no processor time meanwhile: what the process takes is the monitor's
-            after = (len(memory.ring), time.process_time(), time.monotonic())
+            after = (memory.ring.taken, time.process_time(), time.monotonic())
             reading = memory.reading()
             memory.stop()
     finally:

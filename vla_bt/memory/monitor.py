@@ -11,8 +11,9 @@ import json
 import os
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,37 @@ class MemoryEvent:
         return f"level {self.level}: {self.words}{freed}"
 
 
+class SampleRing:
+    """The newest samples, in room that is taken at once: a ring that fills for ten minutes would look like a leak.
+
+    Attributes
+    ----------
+    taken : int
+        Samples so far, those included that were overwritten.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values = array("d", bytes(8 * 3 * size))
+        self.taken = 0
+
+    def append(self, at_s: float, available_mb: float, level: int) -> None:
+        """Take a sample: time [s], available [MB], number of the level."""
+        place = 3 * (self.taken % self._size)
+        self._values[place : place + 3] = array("d", (at_s, available_mb, level))
+        self.taken += 1
+
+    def __len__(self) -> int:
+        return min(self.taken, self._size)
+
+    def __iter__(self) -> Iterator[tuple[float, float, int]]:
+        """Oldest first."""
+        for number in range(self.taken - len(self), self.taken):
+            place = 3 * (number % self._size)
+            at_s, available_mb, level = self._values[place : place + 3]
+            yield at_s, available_mb, int(level)
+
+
 class MemoryMonitor:
     """Samples memory four times a second in a thread of its own once :meth:`start` was called.
 
@@ -136,7 +168,7 @@ class MemoryMonitor:
         self._wake = threading.Event()
         self._ended = False
         self._thread: threading.Thread | None = None
-        self.ring: deque[tuple[float, float, int]] = deque(maxlen=RING_SAMPLES)
+        self.ring = SampleRing(RING_SAMPLES)
         """Time [s], available [MB], level number of each sample, for plots."""
         self.events: deque[MemoryEvent] = deque(maxlen=200)
         self.state: MemoryState | None = None
@@ -184,7 +216,7 @@ class MemoryMonitor:
             processes=self._watch.read(),
             gpu=self._gpu.read(),
         )
-        self.ring.append((now_s, reading.available_mb, self.state.level.number if self.state is not None else 0))
+        self.ring.append(now_s, reading.available_mb, self.state.level.number if self.state is not None else 0)
         self._judge_growth(reading)
         return reading
 

@@ -32,6 +32,9 @@ DRAIN_PERIOD_S = 0.2
 FLUSH_PERIOD_S = 1.0
 DISK_PERIOD_S = 5.0
 PART_BYTES = 32_000_000
+PART_S = 300.0
+"""A part takes at most so long [s]: until it is closed, its writer keeps 0.9 kB of index in memory for each flush."""
+
 TELL_PERIOD_S = 1.0
 """Lines of one kind are told at most this often [s]; the file has them all."""
 
@@ -140,7 +143,7 @@ class RunLog:
         self._error = ""
         self._told: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
-        self._flush_due_s = self._disk_due_s = 0.0
+        self._flush_due_s = self._disk_due_s = self._part_due_s = 0.0
         self._reason = ""
         self._times: Window | None = None
         self._ended = False
@@ -219,6 +222,7 @@ class RunLog:
         self._part = self._make_part(self._folder / f"{self._parts:03d}.mcap", self._began_ns)
         self._part.add("/run", t, {"t": t, **self._head, "part": self._parts})
         self._parts += 1
+        self._part_due_s = time.monotonic() + PART_S
         self._encoder.want_full()
 
     def _drain(self) -> None:
@@ -251,7 +255,7 @@ class RunLog:
         if now_s >= self._disk_due_s:
             self._disk_due_s = now_s + DISK_PERIOD_S
             part.to_disk()
-        if part.size >= self._part_bytes:
+        if part.size >= self._part_bytes or now_s >= self._part_due_s:
             self._part = None
             part.close()
             self._size += part.size

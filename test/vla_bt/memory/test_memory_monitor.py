@@ -18,7 +18,7 @@ from vla_bt.memory import monitor
 from vla_bt.memory.cgroup import Confinement
 from vla_bt.memory.clearing import clear_caches, release, resident_mb
 from vla_bt.memory.ladder import Level
-from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, read_report
+from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, SampleRing, read_report
 from vla_bt.memory.processes import ProcessMemory
 from vla_bt.settings import TreeSettings
 
@@ -40,6 +40,18 @@ def test_a_sample_is_what_the_system_says() -> None:
     assert own.pss_mb is not None
     assert 0.0 < own.uss_mb <= own.pss_mb <= own.rss_mb * 1.05
     assert own.uss_mb == pytest.approx(psutil.Process().memory_full_info().uss / 1e6, rel=0.1)
+
+
+def test_the_ring_keeps_the_newest_and_takes_no_more_room() -> None:
+    ring = SampleRing(3)
+    assert list(ring) == []
+    held = sys.getsizeof(ring._values)
+    for number in range(5):
+        ring.append(float(number), 100.0 * number, number)
+        assert len(ring) == min(3, number + 1)
+    assert list(ring) == [(2.0, 200.0, 2), (3.0, 300.0, 3), (4.0, 400.0, 4)]
+    assert ring.taken == 5
+    assert sys.getsizeof(ring._values) == held
 
 
 def test_a_nearer_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:

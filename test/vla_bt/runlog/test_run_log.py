@@ -277,6 +277,21 @@ def test_a_long_run_is_split_and_its_beginning_goes_first(
     assert any(line.startswith("deleted the beginning of this run, 0") for line in lines)
 
 
+def test_a_part_ends_in_time_because_its_index_is_kept_in_memory(
+    make_log: MakeLog, ticks: Ticks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "PART_S", 0.0)
+    monkeypatch.setattr(log_module, "FLUSH_PERIOD_S", 0.0)
+    log = make_log()
+    for moment in ticks[1][:40]:
+        log.take(moment)
+    log.close("done")
+    run = only_run(tmp_path / "runs")
+    assert len(run.paths) > 2
+    assert [entry.content["part"] for entry in run.entries() if entry.topic == "/run"] == list(range(len(run.paths)))
+    assert [entry.content["ticks"] for entry in run.entries() if entry.topic == "/end"] == [40]
+
+
 def test_old_runs_make_room_and_nothing_else_is_touched(tmp_path: Path) -> None:
     for index in range(5):
         folder = tmp_path / f"2026010{index}_000000_ros"
