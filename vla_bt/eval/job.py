@@ -13,6 +13,23 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from vla_bt.eval.marked import marked
+from vla_bt.eval.parts import (
+    CAMERA_PX,
+    EXPECTATIONS,
+    LATENCY_S,
+    NO_COUNTS,
+    SIDES,
+    TIME_LIMIT_S,
+    Counts,
+    Extra,
+    Range,
+    read_boxes,
+    read_counts,
+    read_ranges,
+    read_start,
+    read_targets,
+)
 from vla_bt.eval.script import Event
 from vla_bt.settings import SettingsError
 from vla_bt.sim.scenes import (
@@ -25,51 +42,13 @@ from vla_bt.sim.scenes import (
     Pose,
     Scene,
     Span,
-    Variation,
     make_scene,
 )
 
-EXPECTATIONS = ("reached", "no_claim", "safe", "stands")
-TARGETS = ("cup", "box")
-GOAL_STATES = ("reached", "rejected", "preempted", "expired", "failed", "accepted", "active")
-RANGES = tuple(item.name for item in dataclasses.fields(Variation))
-Range = tuple[str, float, float]
-Extra = tuple[float, float, float, float, float, float]
-"""A box more, relative to the first: x, y [m], half sizes x, y, z [m], turn [rad]."""
+FIRST_TRAINING_SEED = 900_000
+"""Scene seeds from here on are for training and validation (``vla_bt.train.settings``)."""
 
-
-@dataclass(frozen=True)
-class Counts:
-    """What a run has to keep beside what it is expected to come to; -1 and empty ask for nothing.
-
-    Attributes
-    ----------
-    side : bool
-        Every box is passed on the told side.
-    path_ratio : float
-        Driven way over the expert's planned one, at most.
-    time_s, stops, interventions, roughness : float
-        At most; see :func:`vla_bt.eval.judge.judge`.
-    obeyed : float
-        Share of the time a person pressed keys in which the person drove, at least.
-    goal_ends : tuple of str
-        What became of the goals, in the order of telling.
-    motions : tuple of (x, y, turn)
-        What each measured motion came to in truth, in the robot's own frame at its beginning [m, m, rad].
-    """
-
-    side: bool = True
-    path_ratio: float = -1.0
-    time_s: float = -1.0
-    stops: float = -1.0
-    interventions: float = -1.0
-    roughness: float = -1.0
-    obeyed: float = -1.0
-    goal_ends: tuple[str, ...] = ()
-    motions: tuple[tuple[float, ...], ...] = ()
-
-
-NO_COUNTS = Counts()
+USUAL_LATENCY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -134,7 +113,7 @@ class Job:
     targets: tuple[str, ...] = ("cup",)
     counts: Counts = NO_COUNTS
     camera: tuple[int, ...] = ()
-    policy_latency_s: float = 0.1
+    policy_latency_s: float = USUAL_LATENCY_S
     time_limit_s: float = 45.0
 
     @property
@@ -175,7 +154,7 @@ class Job:
                 raise TypeError("expected an object")
             values = {name: _tuples(value) for name, value in values.items() if name not in ("events", "counts")} | {
                 "events": tuple(Event.from_dict(event) for event in values["events"]),
-                "counts": Counts(**{name: _tuples(value) for name, value in values.get("counts", {}).items()}),
+                "counts": read_counts(marked(values.get("counts", {}), "a job")),
             }
             job = cls(**values)
             job._check()
@@ -190,16 +169,24 @@ class Job:
             if item.name != "counts" and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
                 raise ValueError(f"{item.name} is {value!r}; expected {item.type}")
         known = {"scene": SCENE_NAMES, "distance": tuple(DISTANCES), "position": tuple(POSITIONS), "pattern": PATTERNS}
-        for name, words in (known | {"expect": EXPECTATIONS}).items():
+        for name, words in (known | {"expect": EXPECTATIONS, "side": ("", *SIDES)}).items():
             if getattr(self, name) not in words:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(words)}")
-        if self.camera and not (
-            len(self.camera) == 2 and all(isinstance(side, int) and 0 < side <= 8192 for side in self.camera)
-        ):
-            raise ValueError(f"camera is {self.camera!r}; expected width and height")
-        if not 0.0 < self.time_limit_s <= 3600.0 or not 0.0 <= self.policy_latency_s <= 10.0:
-            raise ValueError("time_limit_s or policy_latency_s is out of range")
-        self.make_scene()
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(filter(None, words))}")
+        if not 0 <= self.seed < FIRST_TRAINING_SEED:
+            raise ValueError(f"seed is {self.seed}; expected 0 to {FIRST_TRAINING_SEED - 1}: those above are for training")
+        if not all(isinstance(stress, str) for stress in self.stresses):
+            raise ValueError(f"stresses is {self.stresses!r}; expected words")
+        check_camera(self.camera)
+        for name, (low, high) in (("time_limit_s", TIME_LIMIT_S), ("policy_latency_s", LATENCY_S)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name):g}; expected {low:g} to {high:g}")
+        if not all(isinstance(entry, tuple) and len(entry) == 3 for entry in self.ranges):
+            raise ValueError(f"ranges is {self.ranges!r}; expected (name, low, high) each")
+        read_ranges(marked({name: span for name, *span in self.ranges}, "a job"))
+        read_boxes(marked(self.boxes, "a job"))
+        read_targets(marked(self.targets, "a job"))
+        if self.start:
+            read_start(marked(self.start, "a job"))
 
     def make_scene(self) -> Scene:
         """Draw its scene; without a cup that stands behind the wall."""
@@ -223,6 +210,20 @@ class Job:
     def last_event_s(self) -> float:
         """When the last event ends [s]; an endless one counts by its beginning."""
         return max((event.at_s + (0.0 if math.isinf(event.for_s) else event.for_s) for event in self.events), default=0.0)
+
+
+def check_camera(camera: tuple[Any, ...]) -> None:
+    """Refuse a size of frames that is neither empty nor width and height.
+
+    Raises
+    ------
+    ValueError
+        With one line.
+    """
+    low, high = CAMERA_PX
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and low <= side <= high for side in camera)
+    if camera and not (len(camera) == 2 and whole):
+        raise ValueError(f"camera is {camera!r}; expected width and height, {low} to {high} pixels each")
 
 
 def _lists(value: Any) -> Any:

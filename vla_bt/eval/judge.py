@@ -219,6 +219,10 @@ def judge(
         "time_s": ticks[-1].time_s,
         "smoothness": _roughness(ticks),
         "stops": _stops(ticks),
+        "stood_s": next(
+            (tick.time_s for tick in ticks if math.dist((tick.x, tick.y), (scene.start.x, scene.start.y)) > STOOD_M),
+            ticks[-1].time_s,
+        ),
         "interventions": sum(
             after.source in (Source.TELEOP, Source.TAKEOVER) and before.source not in (Source.TELEOP, Source.TAKEOVER)
             for before, after in pairwise(ticks)
@@ -314,6 +318,15 @@ def _uncounted(job: Job, result: dict[str, Any]) -> str:
     counts = job.counts
     if counts.goal_ends and [goal["end"] for goal in result["goals"]] != list(counts.goal_ends):
         return "goals ended otherwise"
+    for goal, reason in zip(result["goals"], counts.reasons, strict=False):
+        if reason.lower() not in goal["reason"].lower():
+            return "not told why"
+    if len(result["goals"]) < len(counts.reasons):
+        return "goals ended otherwise"
+    if counts.still_s >= 0.0 and result["stood_s"] < counts.still_s - 1e-9:
+        return "moved"
+    if counts.way_m >= 0.0 and result["path_length_m"] < counts.way_m - 1e-9:
+        return "hardly moved"
     motions = [claim for claim in result["claims"] if claim["evidence"] in (Evidence.ODOMETRY.value, Evidence.TIMED.value)]
     if counts.motions and len(motions) != len(counts.motions):
         return "motions missing"

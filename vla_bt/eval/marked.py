@@ -76,6 +76,15 @@ class Marked:
         return tuple(entry.number(what, -bound, bound) for entry in found)
 
 
+def marked(value: Any, where: str) -> Marked:
+    """Return plain values, as JSON gives them, as if they had been read from ``where``."""
+    if isinstance(value, dict):
+        return Marked({str(key): marked(entry, where) for key, entry in value.items()}, where)
+    if isinstance(value, (list, tuple)):
+        return Marked([marked(entry, where) for entry in value], where)
+    return Marked(value, where)
+
+
 def read_marked(path: Path) -> Marked:
     """Read a file.
 

@@ -15,9 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from vla_bt.eval.job import EXPECTATIONS, GOAL_STATES, NO_COUNTS, RANGES, TARGETS, Counts, Extra, Job, Range
+from vla_bt.eval.job import FIRST_TRAINING_SEED, USUAL_LATENCY_S, Job
 from vla_bt.eval.marked import Marked, read_marked
+from vla_bt.eval.parts import (
+    EXPECTATIONS,
+    LATENCY_S,
+    NO_COUNTS,
+    TARGETS,
+    TIME_LIMIT_S,
+    Counts,
+    Extra,
+    Range,
+    read_boxes,
+    read_counts,
+    read_ranges,
+    read_start,
+    read_targets,
+    read_words,
+)
 from vla_bt.eval.script import FAULTS, PEOPLE, Event, read_events
+from vla_bt.eval.told import OTHER, SAID, UnclearSideError, blanks, told_side
 from vla_bt.settings import SettingsError, check, config_path, setting
 from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Variation
 
@@ -35,11 +52,12 @@ STRESSES: dict[str, tuple[str, ...]] = {
 """Stress -> what of :data:`~vla_bt.sim.scenes.HARD` it takes over; the last two act outside the scene."""
 
 STRESSED_LATENCY_S = 0.15
-FIRST_TRAINING_SEED = 900_000
-"""Scene seeds from here on are for training and validation (``vla_bt.train.settings``)."""
+OWN_GOAL = "go around {boxes} on the {side} to the cup"
+"""What is told where a file has no goals."""
 
 _BLANKS = ("side", "other", "boxes", "goal")
-_OTHER = {"left": "right", "right": "left"}
+_GROUPS = ("cell", "scene", "distance", "position", "pattern")
+_ONCE = ("scenes", "distances", "positions", "patterns", "stresses", "goals")
 
 
 @dataclass(frozen=True)
@@ -55,14 +73,18 @@ class Scenario:
     stresses: list[str] = setting([], "stresses that act together", choices=tuple(STRESSES))
     one_by_one: bool = setting(False, "each stress acts alone, in runs of its own")
     goals: list[str] = setting([], "sentences with {side}, {other} and {boxes}; empty: the scene's own")
+    side: str = setting("", "the side that the last goal tells; empty: as it is filled in and understood", choices=("", *SAID))
     both_sides: bool = setting(False, "each world is driven twice: as the scene says, and told the other side")
     cup: bool = setting(True, "there is a cup")
     targets: list[str] = setting(["cup"], "at which of them a claim of arrival is true", choices=TARGETS)
     expect: str = setting("reached", "what counts", choices=EXPECTATIONS)
-    policy_latency_s: float = setting(0.1, "from frame to proposal [s]", 0.0, 2.0)
-    time_limit_s: float = setting(45.0, "simulated time of a run [s]", 1.0, 600.0)
+    policy_latency_s: float = setting(USUAL_LATENCY_S, "from frame to proposal [s]", *LATENCY_S)
+    time_limit_s: float = setting(45.0, "simulated time of a run [s]", *TIME_LIMIT_S)
     seeds: str = setting("0:2", "seeds first:end when none are given")
     required_share: float = setting(0.0, "share of successes below which the exit code is 1", 0.0, 1.0)
+    required_share_each: str = setting("", "of which each kind must reach required_share by itself", choices=("", *_GROUPS))
+    most_false_reached: float = setting(1.0, "share of runs that may claim arrival where they aren't, at most", 0.0, 1.0)
+    most_drop_points: float = setting(100.0, "points by which the goals after the first may succeed less than it", 0.0, 100.0)
     ranges: tuple[Range, ...] = ()
     start: tuple[float, ...] = ()
     boxes: tuple[Extra, ...] = ()
@@ -118,81 +140,75 @@ def load_scenario(name: str) -> tuple[str, Scenario]:
 def _scenario(content: Marked) -> Scenario:
     values: dict[str, Any] = {}
     marks = dict(content.items("a scenario"))
+    if not marks:
+        raise content.error(f"nothing is set; expected some of {', '.join(_FIELDS)}")
     for name, entry in marks.items():
         if name not in _FIELDS:
             raise entry.error(f"unknown setting '{name}'; known: {', '.join(_FIELDS)}")
         values[name] = _PARTS[name](entry) if name in _PARTS else check(_FIELDS[name], entry.plain(), entry.where)
+        if name in _ONCE:
+            read_words(entry, name)
     scenario = Scenario(**values)
     for entry in marks["goals"].entries("goals") if "goals" in marks else []:
         _check_sentence(entry.value, entry, _BLANKS[:3])
-    for index, event in enumerate(scenario.script):
-        if event.do == "goal":
-            _check_sentence(str(event.value), marks["script"].entries("script")[index], _BLANKS)
+    for name, events in (("script", scenario.script), ("faults", scenario.faults)):
+        for event, entry in zip(events, marks[name].entries(name) if name in marks else [], strict=True):
+            if event.do == "goal":
+                _check_sentence(str(event.value), entry, _BLANKS)
+            if event.at_s >= scenario.time_limit_s:
+                raise entry.error(f"{name}: at {event.at_s:g} s the run is over: time_limit_s is {scenario.time_limit_s:g}")
     if "seeds" in marks:
         parse_seeds(scenario.seeds, marks["seeds"].where)
+    if scenario.most_drop_points < 100.0 and len(scenario.goals) < 2:
+        raise marks["most_drop_points"].error("most_drop_points compares the goals with the first; expected two goals or more")
+    if scenario.required_share_each and scenario.required_share == 0.0:
+        raise marks["required_share_each"].error("required_share_each needs a required_share")
+    _check_sides(scenario, marks)
     return scenario
 
 
-def _check_sentence(sentence: str, at: Marked, blanks: tuple[str, ...]) -> None:
+def _check_sides(scenario: Scenario, marks: dict[str, Marked]) -> None:
+    """Refuse goals of which nobody could say whether they were obeyed."""
+    told = [at for at, event in enumerate(scenario.script) if event.do == "goal"]
+    last = str(scenario.script[told[-1]].value) if told else "{goal}"
+    at = [marks["script"].entries("script")[told[-1]]] if told else []
+    if "{goal}" in last and scenario.goals:
+        at = marks["goals"].entries("goals")
+    for entry, goal in zip(at, scenario.goals if "{goal}" in last and scenario.goals else [OWN_GOAL], strict=False):
+        for side in OTHER:
+            try:
+                _side(scenario, last.replace("{goal}", goal), blanks(side, "the box"))
+            except UnclearSideError as error:
+                raise entry.error(str(error)) from None
+
+
+def _side(scenario: Scenario, template: str, told: dict[str, str]) -> str:
+    """Return the told side; where nobody asks for it, it need not be settled."""
     try:
-        found = [name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None]
+        return told_side(template, told, scenario.side)
+    except UnclearSideError:
+        if scenario.counts.side and scenario.expect == "reached":
+            raise
+        return ""
+
+
+def _check_sentence(sentence: str, at: Marked, known: tuple[str, ...]) -> None:
+    try:
+        found = [part for part in string.Formatter().parse(sentence) if part[1] is not None]
     except ValueError:
-        found = ["{"]
-    if any(name not in blanks for name in found):
-        raise at.error(f"goal '{sentence}': only {', '.join(f'{{{blank}}}' for blank in blanks)} can be filled in")
-
-
-def _ranges(entry: Marked) -> tuple[Range, ...]:
-    ranges = []
-    for name, span in entry.items("ranges"):
-        if name not in RANGES:
-            raise span.error(f"ranges: unknown '{name}'; known: {', '.join(RANGES)}")
-        low, high = span.numbers(f"ranges: {name}", 2, 1000.0)
-        if low > high:
-            raise span.error(f"ranges: {name} is [{low:g}, {high:g}]; expected [low, high]")
-        ranges.append((name, low, high))
-    return tuple(ranges)
-
-
-def _boxes(entry: Marked) -> tuple[Extra, ...]:
-    boxes = []
-    for box in entry.entries("boxes"):
-        x, y, half_x, half_y, half_z, yaw = box.numbers("a box", 6, 10.0)
-        if min(half_x, half_y, half_z) < 0.02:
-            raise box.error("a box's half sizes (the third to fifth number) are at least 0.02 m")
-        boxes.append((x, y, half_x, half_y, half_z, yaw))
-    if len(boxes) > 6:
-        raise entry.error(f"{len(boxes)} boxes more; at most 6")
-    return tuple(boxes)
-
-
-def _counts(entry: Marked) -> Counts:
-    values: dict[str, Any] = {}
-    for name, value in entry.items("counts"):
-        what = f"counts: {name}"
-        if name == "side":
-            if not isinstance(value.value, bool):
-                raise value.error(f"{what} is {value.plain()!r}; expected true or false")
-            values[name] = value.value
-        elif name == "goal_ends":
-            values[name] = tuple(end.word(what, GOAL_STATES) for end in value.entries(what))
-        elif name == "motions":
-            values[name] = tuple(motion.numbers(what, 3, 100.0) for motion in value.entries(what))
-        elif name in {item.name for item in dataclasses.fields(Counts)}:
-            values[name] = value.number(what, 0.0, 1000.0)
-        else:
-            known = ", ".join(item.name for item in dataclasses.fields(Counts))
-            raise value.error(f"counts: unknown '{name}'; known: {known}")
-    return Counts(**values)
+        found = [("", "{", "", None)]
+    if any(name not in known or form or conversion for _, name, form, conversion in found):
+        raise at.error(f"goal '{sentence}': only {', '.join(f'{{{blank}}}' for blank in known)} can be filled in")
 
 
 _PARTS = {
-    "ranges": _ranges,
-    "start": lambda entry: entry.numbers("start (x, y, yaw)", 3, 10.0),
-    "boxes": _boxes,
+    "ranges": read_ranges,
+    "start": read_start,
+    "boxes": read_boxes,
+    "targets": lambda entry: list(read_targets(entry)),
     "script": lambda entry: read_events(entry, "script", PEOPLE),
     "faults": lambda entry: read_events(entry, "faults", FAULTS),
-    "counts": _counts,
+    "counts": read_counts,
 }
 
 
@@ -221,15 +237,16 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tu
     for seed in seeds:
         for kind, distance, position, pattern in _combinations(scenario, seed):
             own = kind.rsplit("_", 1)[1]
-            sides = (own, _OTHER[own]) if scenario.both_sides else (own,)
+            sides = (own, OTHER[own]) if scenario.both_sides else (own,)
             boxes = "the boxes" if kind.startswith("2box") else "the box"
-            goals = scenario.goals or [f"go around {boxes} on the {{side}} to the cup"]
+            goals = scenario.goals or [OWN_GOAL]
             alone = scenario.one_by_one and scenario.stresses
             for stresses in [(stress,) for stress in scenario.stresses] if alone else [tuple(scenario.stresses)]:
                 for goal, side in ((goal, side) for goal in goals for side in sides):
-                    told = {"side": side, "other": _OTHER[side], "boxes": boxes}
-                    events = _events(scenario, stresses, seed, told | {"goal": goal.format(**told)})
-                    last = next((str(event.value) for event in reversed(events) if event.do == "goal"), "")
+                    told = blanks(side, boxes)
+                    script = _script(scenario)
+                    events = _events(scenario, script, stresses, seed, told | {"goal": goal.format(**told)})
+                    last = next(str(event.value) for event in reversed(script) if event.do == "goal").replace("{goal}", goal)
                     yield Job(
                         scenario=name,
                         cell=_cell(scenario, kind, goal, stresses, side),
@@ -239,14 +256,14 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tu
                         position=position,
                         pattern=pattern,
                         seed=seed,
-                        goal=last,
+                        goal=last.format(**told),
                         events=events,
                         ranges=_all_ranges(scenario, stresses),
                         stresses=stresses,
                         start=scenario.start,
                         boxes=scenario.boxes,
                         cup=scenario.cup,
-                        side=told_side(last),
+                        side=_side(scenario, last, told),
                         expect=scenario.expect,
                         targets=tuple(scenario.targets),
                         counts=scenario.counts,
@@ -256,21 +273,20 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tu
                     )
 
 
-def told_side(goal: str) -> str:
-    """Return the one side a sentence tells, empty for none or both."""
-    words = goal.lower().replace(",", " ").replace(".", " ").split()
-    told = [side for side in ("left", "right") if side in words]
-    return told[0] if len(told) == 1 else ""
-
-
-def _events(scenario: Scenario, stresses: tuple[str, ...], seed: int, told: dict[str, str]) -> tuple[Event, ...]:
-    """Return everything that happens, in order; a script without a goal is given one at the beginning."""
+def _script(scenario: Scenario) -> list[Event]:
+    """Return what people do; who is told nothing is told the goal at the beginning."""
     script = list(scenario.script)
-    begun = [event for event in script if event.do == "mode" and event.at_s == 0.0]
-    if not begun:
+    if not any(event.do == "mode" and event.at_s == 0.0 for event in script):
         script.insert(0, Event(0.0, "mode", "vla"))
     if not any(event.do == "goal" for event in script):
         script.append(Event(0.0, "goal", "{goal}"))
+    return script
+
+
+def _events(
+    scenario: Scenario, script: list[Event], stresses: tuple[str, ...], seed: int, told: dict[str, str]
+) -> tuple[Event, ...]:
+    """Return everything that happens, in order."""
     filled = [
         dataclasses.replace(event, value=str(event.value).format(**told)) if event.do == "goal" else event for event in script
     ]

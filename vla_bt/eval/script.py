@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vla_bt.eval.marked import Marked
+from vla_bt.eval.marked import Marked, marked
 from vla_bt.settings import SettingsError
 
 Value = str | float | tuple[float, ...]
@@ -57,15 +57,7 @@ class Event:
         if unknown or "do" not in entry or "value" not in entry:
             raise SettingsError(f"not an event: {entry}")
         timing = {name: entry[name] for name in ("at_s", "for_s") if name in entry}
-        return _event(_marked({**timing, str(entry["do"]): entry["value"]}), tuple(VERBS))
-
-
-def _marked(value: Any) -> Marked:
-    if isinstance(value, dict):
-        return Marked({str(key): _marked(entry) for key, entry in value.items()}, "event")
-    if isinstance(value, (list, tuple)):
-        return Marked([_marked(entry) for entry in value], "event")
-    return Marked(value, "event")
+        return _event(marked({**timing, str(entry["do"]): entry["value"]}, "event"), tuple(VERBS))
 
 
 def _words(*choices: str) -> Callable[[Marked, str], Value]:

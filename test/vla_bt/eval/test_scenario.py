@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from vla_bt.eval.job import Counts, Job
+from vla_bt.eval.job import FIRST_TRAINING_SEED, Job
 from vla_bt.eval.judge import outcome_of
+from vla_bt.eval.parts import RANGES, Counts
 from vla_bt.eval.scenario import (
-    FIRST_TRAINING_SEED,
     Scenario,
     jobs_of,
     load_scenario,
@@ -18,6 +18,7 @@ from vla_bt.eval.scenario import (
     scenario_names,
     variation_of,
 )
+from vla_bt.eval.told import UnclearSideError, blanks, told_side
 from vla_bt.goals.parser import parse
 from vla_bt.goals.plan import PlaceGoal, Plan
 from vla_bt.settings import SettingsError
@@ -112,6 +113,23 @@ def test_tests_never_use_seeds_of_training() -> None:
         ("script:\n  - {at_s: 2, goal: 'go {there}'}\n", 2, "can be filled in"),
         ("faults:\n  - {at_s: 1, camera: blind}\n", 2, "expected one of lost, frozen"),
         ("faults:\n  - {at_s: 1, goal: go to the cup}\n", 2, "unknown 'goal'; known: at_s, for_s, emergency_stop"),
+        ("", 1, "nothing is set"),
+        ("# nothing but words\n", 1, "nothing is set"),
+        ("targets: []\n", 1, "targets is empty; expected some of cup, box"),
+        ("scenes:\n  - 1box_vert_left\n  - 1box_vert_left\n", 3, "'1box_vert_left' is given twice"),
+        ("goals: [go to the cup,\n go to the cup]\n", 2, "'go to the cup' is given twice"),
+        ("goals: ['go to {boxes:>500000000}']\n", 1, "can be filled in"),
+        ("goals: ['go to {boxes!r}']\n", 1, "can be filled in"),
+        ("goals: ['go to {boxes.upper}']\n", 1, "can be filled in"),
+        ("ranges: {fov_deg: [1, 1000000000]}\n", 1, "expected a number from 10 to 120"),
+        ("time_limit_s: 10\nscript:\n  - {at_s: 60, goal: '{goal}'}\n", 3, "at 60 s the run is over: time_limit_s is 10"),
+        ("time_limit_s: 10\nfaults:\n  - {at_s: 10, camera: lost}\n", 3, "at 10 s the run is over"),
+        ("goals:\n  - go to the cup\n  - go leftwards round {boxes} to the cup\n", 3, "which side it tells is not understood"),
+        ("goals:\n  - keep {boxes} on your {side} and go to the cup\n", 2, "read as passing on the right; say it: side: left |"),
+        ("script:\n  - {at_s: 0, goal: go leftwards round the box to the cup}\n", 2, "which side it tells is not understood"),
+        ("side: west\n", 1, "side is 'west'"),
+        ("about: x\nmost_drop_points: 5\n", 2, "expected two goals or more"),
+        ("required_share_each: cell\n", 1, "needs a required_share"),
         ("counts:\n  luck: 1\n", 2, "counts: unknown 'luck'; known: side"),
         ("counts:\n  goal_ends: [won]\n", 2, "expected one of reached"),
     ],
@@ -144,6 +162,27 @@ def test_what_is_no_job_is_refused_in_one_line(text: str) -> None:
         ("scene", "attic"),
         ("events", [{"do": "fly", "value": 1, "at_s": 0}]),
         ("camera", [1]),
+        ("camera", [1, 1]),
+        ("camera", [True, 320]),
+        ("boxes", [[0, 0, 0, 0, 0, 0]]),
+        ("boxes", [[0, 0, 0.2, 0.2]]),
+        ("ranges", [["fov_deg", 1e9, 1e9]]),
+        ("ranges", [["rain", 0, 1]]),
+        ("ranges", [["fov_deg", 60, 50]]),
+        ("ranges", [5]),
+        ("time_limit_s", 1e-9),
+        ("time_limit_s", float("nan")),
+        ("policy_latency_s", 9),
+        ("targets", ["moon"]),
+        ("targets", []),
+        ("start", [1]),
+        ("start", [1e9, 0, 0]),
+        ("side", "west"),
+        ("stresses", [1]),
+        ("counts", {"luck": 1}),
+        ("counts", {"goal_ends": ["won"]}),
+        ("counts", {"path_ratio": "1"}),
+        ("seed", FIRST_TRAINING_SEED),
         ("x", 1),
     ],
 )
@@ -164,7 +203,9 @@ ARRIVAL = {"goal": 1, "step": 0, "evidence": "policy stop signal", "true": True}
 def result(**changes: Any) -> dict[str, Any]:
     good = {"goal_state": "reached", "contact": "", "reached_cup": True, "cup_distance_m": 0.33, "sides_passed": ["left"]}
     good |= {"false_reached": False, "claims": [ARRIVAL], "goals": [{"end": "reached"}], "path_ratio": 1.1, "time_s": 9.0}
-    return good | {"path_length_m": 3.0, "stops": 0, "interventions": 0, "obeyed": None, "smoothness": 0.1} | changes
+    return (
+        good | {"path_length_m": 3.0, "stops": 0, "stood_s": 0.3, "interventions": 0, "obeyed": None, "smoothness": 0.1} | changes
+    )
 
 
 UNCLAIMED = {"goal_state": "active", "claims": [], "goals": [{"end": "active"}]}
@@ -215,6 +256,13 @@ def test_the_truth_judges(expect: str, changes: dict[str, Any], verdict: tuple[b
         (Counts(goal_ends=("reached",)), {}, ""),
         (Counts(motions=((0.5, 0.0, 0.0),)), {}, "motions missing"),
         (Counts(motions=((0.5, 0.0, 0.0),)), {"claims": [MOTION]}, ""),
+        (Counts(way_m=3.0), {}, ""),
+        (Counts(way_m=0.5), {"path_length_m": 0.02}, "hardly moved"),
+        (Counts(still_s=4.0), {}, "moved"),
+        (Counts(still_s=4.0), {"stood_s": 4.0}, ""),
+        (Counts(reasons=("which",)), {"goals": [{"end": "reached", "reason": "say Which"}]}, ""),
+        (Counts(reasons=("which",)), {"goals": [{"end": "reached", "reason": ""}]}, "not told why"),
+        (Counts(reasons=("", "")), {"goals": [{"end": "reached", "reason": ""}]}, "goals ended otherwise"),
         (Counts(side=False), {"sides_passed": ["right"]}, ""),
     ],
 )
@@ -222,3 +270,52 @@ def test_what_else_is_asked_for_counts(counts: Counts, changes: dict[str, Any], 
     scenario = Scenario(counts=counts)
     job = next(job for job in jobs_of("a", scenario, "expert", range(50)) if job.side == "left")
     assert outcome_of(job, result(**changes)) == (not failure, failure)
+
+
+@pytest.mark.parametrize(
+    ("template", "side"),
+    [
+        ("go around {boxes} on the {side} to the cup", "left"),
+        ("on the {side}-hand side of {boxes}, go to the cup", "left"),
+        ("pass {boxes} on the {side}; go to the cup", "left"),
+        ("proceed {side}wards round {boxes} until reaching the mug", "left"),
+        ("keep {boxes} on your {other} and go to the cup", "left"),
+        ("go around {boxes} on the {other} to the cup", "right"),
+        ("keep the box on your right and go to the cup", "left"),
+        ("pass the box on the right; go to the cup", "right"),
+        ("go to the bright cup", ""),
+        ("first move left then go forward", ""),
+        ("move {side} 1 m", ""),
+        ("banana green {side}", "left"),
+    ],
+)
+def test_the_told_side_is_what_the_sentence_means_not_a_word_in_it(template: str, side: str) -> None:
+    assert told_side(template, blanks("left", "the box")) == side
+    if "{" in template and side:
+        assert told_side(template, blanks("right", "the box")) == {"left": "right", "right": "left"}[side]
+
+
+@pytest.mark.parametrize(
+    ("said", "side"), [("left", "left"), ("right", "right"), ("{side}", "right"), ("{other}", "left"), ("none", "")]
+)
+def test_a_file_may_say_the_side_where_the_words_cannot(said: str, side: str) -> None:
+    told = blanks("right", "the box")
+    with pytest.raises(UnclearSideError):
+        told_side("go {other}wards round {boxes} to the cup", told)
+    assert told_side("go {other}wards round {boxes} to the cup", told, said) == side
+
+
+def test_who_passes_on_the_wrong_side_fails_however_the_side_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    goals = ["on the {side}-hand side of {boxes}, go to the cup", "keep {boxes} on your {other} and go to the cup"]
+    path.write_text(json.dumps({"scenes": ["1box_vert_left"], "goals": goals, "seeds": "0:1"}))
+    scenario = load_scenario(str(path))[1]
+    for job in jobs_of("mine", scenario, "expert", range(1)):
+        assert outcome_of(job, result(sides_passed=["left"])) == (True, ""), job.goal
+        assert outcome_of(job, result(sides_passed=["right"])) == (False, "wrong side"), job.goal
+
+
+def test_the_ranges_hold_what_the_stresses_need() -> None:
+    for name, (low, high) in RANGES.items():
+        for variation in (NOMINAL, HARD):
+            assert low <= getattr(variation, name).low <= getattr(variation, name).high <= high
