@@ -47,16 +47,18 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run; returns the exit code."""
-    from vla_bt.app.memory_stress import Case, Stress, StressError, draw, parse_size
+    from vla_bt.app.memory_stress import Case, Stress, StressError, check_limit, draw, parse_size
     from vla_bt.bench.figures import LoadMeter
     from vla_bt.policy.names import check_name
+    from vla_bt.settings import TreeSettings, load
 
     limit = parse_size(options.limit)
     check_name(options.policy)
     if not 0.5 <= options.hold <= 600.0 or not 1.0 <= options.step <= 1e5:
         raise SettingsError("--hold is expected to be 0.5 to 600 s, --step 1 to 100000 MB")
-    folder = options.folder or Path("runs") / time.strftime("stress_%Y%m%d_%H%M%S")
     worlds = ("lockstep", "ros") if options.world == "both" else (options.world,)
+    check_limit(limit, worlds, options.policy, load(TreeSettings, "tree"))
+    folder = options.folder or Path("runs") / time.strftime("stress_%Y%m%d_%H%M%S")
     guards = ("on", "off") if options.guard == "both" else (options.guard,)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, tidily
     outcomes: list[dict[str, Any]] = []

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vla_bt.app.memory_stress import parse_size
+from vla_bt.app import memory_stress
+from vla_bt.app.memory_stress import judge_rate, parse_size
 from vla_bt.cli.main import main
 from vla_bt.cli.memory import sparkline, table
 from vla_bt.memory import cgroup
 from vla_bt.memory.monitor import REPORT_FILE
+from vla_bt.memory.system import SystemMemory
 from vla_bt.settings import SettingsError
 
 REPORT = {
@@ -92,6 +94,41 @@ def test_where_no_group_can_be_made_it_ends_with_code_2(
     monkeypatch.setattr(cgroup, "_groups", lambda *_: [])
     assert main(["memory", "stress", "--world", "lockstep", "--guard", "on", "--folder", str(tmp_path / "out")]) == 2
     assert "no writable memory cgroup, neither v2 nor v1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("limit", "available_mb", "container", "words"),
+    [
+        ("64G", 16_000.0, None, "more than this machine can spare: 15258M are available, and 953M stay with the rest of it; "
+                                "expected at most 14305M"),
+        ("3G", 2_000.0, None, "expected at most 953M"),
+        ("3G", 16_000.0, 3_500_000_000, "more than this container can spare: 3337M are available"),
+        ("2G", 16_000.0, None, "the application takes 1335M, and level 0 needs 1645M beside it; expected at least 2981M"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_the_machine_cannot_spare_or_that_is_too_little_is_refused_before_anything_starts(
+    limit: str,
+    available_mb: float,
+    container: int | None,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(memory_stress, "read_system", lambda: SystemMemory(available_mb, 16_500.0, 0.0))
+    monkeypatch.setattr(memory_stress, "cgroup_available", lambda: container)
+    assert main(["memory", "stress", "--limit", limit, "--folder", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rate_is_judged_only_where_the_machine_gave_one() -> None:
+    assert judge_rate(19.9, 19.5, 20.0) == {"tick rate kept (95% of what it was without the hog)": True}
+    assert list(judge_rate(20.0, 18.9, 20.0).values()) == [False]
+    assert list(judge_rate(25.0, 19.1, 20.0).values()) == [True]
+    assert judge_rate(6.3, 6.3, 20.0) == {"tick rate: too busy a machine to judge, 6.3 of 20 Hz before the hog came": False}
 
 
 @pytest.mark.parametrize(
