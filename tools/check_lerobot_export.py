@@ -42,6 +42,9 @@ def main() -> int:
             goals = [goal.decode() for goal in file["goal_text"][:]] if "goal_text" in file else [""] * len(images)
             scenario = str(file.attrs.get("scenario", "unknown"))
             period = float(file.attrs.get("frame_period_s", 0.0))
+            known = "commanded" in file and np.isfinite(actions[0]).all()
+        if not known:  # the original format doesn't tell what was commanded at frame 0: it is left out
+            images, actions, goals = images[1:], actions[1:], goals[1:]
         for index in range(len(images)):
             item = dataset[at]
             at += 1

@@ -48,21 +48,32 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"{printable(options.out)}: {error.strerror or error}") from None
     if options.json:
         print(json.dumps({"result": result}))
-    else:
-        print(f"wrote {result['episodes']} episodes, {result['frames']} frames to {printable(options.out)}")
+        return 0
+    print(f"wrote {result['episodes']} episodes, {result['frames']} frames to {printable(options.out)}")
+    if result.get("frames_left_out"):
+        left_out = result["frames_left_out"]
+        print(f"left out: frame 0 of {left_out} episodes of the original format, which don't tell what was commanded there")
+    if result["format"].startswith("lerobot"):
+        print("timestamp is the frame's number times the period; recorded_s, where the files tell it, is when it was")
     return 0
 
 
 def _lerobot(paths: list[Path], out: Path) -> dict[str, Any]:
     from vla_bt.cli.episodes_shared import counted
-    from vla_bt.episodes.export_lerobot import export_lerobot
+    from vla_bt.episodes.export_lerobot import export_lerobot, left_out
     from vla_bt.episodes.printable import printable
     from vla_bt.settings import SettingsError
 
     if out.exists() or out.is_symlink():
         raise SettingsError(f"{printable(out)}: is there already; --to lerobot makes a new folder")
     info = export_lerobot(paths, out, counted(paths, "exporting"))
-    return {"format": "lerobot v3.0", "episodes": info["total_episodes"], "frames": info["total_frames"], "fps": info["fps"]}
+    return {
+        "format": "lerobot v3.0",
+        "episodes": info["total_episodes"],
+        "frames": info["total_frames"],
+        "frames_left_out": left_out(out),
+        "fps": info["fps"],
+    }
 
 
 def _mcap(paths: list[Path], out: Path) -> dict[str, Any]:

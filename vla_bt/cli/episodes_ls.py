@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _row(content: Any) -> dict[str, Any]:
     return {
         "frames": images.shape[0] if images is not None and images.shape else 0,
         "size": [images.shape[2], images.shape[1]] if images is not None and len(images.shape) == 4 else None,
-        "duration_s": float(duration) if isinstance(duration, (int, float)) else None,
+        "duration_s": float(duration) if isinstance(duration, (int, float)) and math.isfinite(duration) else None,
         "bytes": content.size_bytes,
         "complete": bool(told.get("complete", True)),
         **{name: str(told.get(name, "")) for name in ("origin", "scenario", "pattern", "distance", "position")},

@@ -45,7 +45,9 @@ def names_for(paths: Sequence[Path]) -> list[str]:
 @contextlib.contextmanager
 def out_of_way(target: Path) -> Iterator[Path]:
     """Hand out a name to write to; the file gets its own name once it is whole, and is gone if it isn't."""
-    making = target.with_name(f"{target.stem}.making{target.suffix}")
+    from vla_bt.episodes.writer import unused
+
+    making = unused(target)
     try:
         yield making
         os.replace(making, target)

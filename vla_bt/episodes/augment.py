@@ -22,10 +22,11 @@ from vla_bt.episodes.format import Episode, columns_of
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import is_complete
 from vla_bt.episodes.recipes import SUFFIX, Book, Source, digest_of, draw_distance, draw_general
-from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeInfo, file_attributes, trusted
+from vla_bt.episodes.schema import COLUMNS, RAW, EpisodeError, EpisodeInfo, file_attributes, trusted
 from vla_bt.episodes.view_sheet import FRAME, tile, write_sheet
 from vla_bt.episodes.writer import assemble
 
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
 Shown = Callable[[int, int], None]
 """Is told how many are done and how many there are."""
 
@@ -98,27 +99,29 @@ def materialise(views: EpisodeDataset, out: Path, shown: Shown) -> list[Path]:
 
 
 def write_episode(episode: Episode, directory: Path) -> Path:
-    """Write an episode as a file with its own attributes, under the name they tell; returns its path."""
+    """Write an episode as a file with its own attributes and units, under the name they tell; returns its path.
+
+    Raises
+    ------
+    EpisodeError
+        For one of the original format: who drove and when isn't in it, and this format has no gap for that.
+    OSError
+        When it can't be written.
+    """
+    if "schema_version" not in episode.attributes:
+        raise EpisodeError(f"{episode.path}: is of the original format; 'vla-bt episodes import' makes it an episode first")
     height, width = episode.images.shape[1:3]
     name = str(episode.attributes["episode_name"])
-    started = _started(episode.attributes)
-    attributes = file_attributes(EpisodeInfo(), name, started, height, width) | episode.attributes
-    attributes |= {"started": started.isoformat(timespec="milliseconds")}
+    attributes = file_attributes(EpisodeInfo(), name, _NEVER, height, width)
+    attributes |= {"started": "", "total_duration": math.nan} | episode.attributes  # what isn't told stays unknown
     attributes |= {"image_height": height, "image_width": width, "image_storage": RAW}
     rows = [{column: _value(episode.columns, column, index) for column in COLUMNS} for index in range(episode.frames)]
-    return assemble(directory, name, attributes, rows, [partial(_pixels, image) for image in episode.images])
+    pixels = [partial(_pixels, image) for image in episode.images]
+    return assemble(directory, name, attributes, rows, pixels, episode.action_unit)
 
 
 def _pixels(image: NDArray[np.uint8]) -> bytes:
     return np.ascontiguousarray(image).tobytes()
-
-
-def _started(attributes: dict[str, Any]) -> datetime:
-    """Return when it was recorded; files of the original format don't say."""
-    try:
-        return datetime.fromisoformat(str(attributes["started"]))
-    except (KeyError, ValueError):
-        return datetime.fromtimestamp(0, timezone.utc)
 
 
 def _value(columns: dict[str, NDArray[Any]], name: str, index: int) -> Any:

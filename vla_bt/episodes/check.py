@@ -66,6 +66,7 @@ CODES: dict[str, tuple[str, str]] = {
     "link-missing": (WARNING, "several files: an episode of a demonstration isn't among them"),
     "link-wrong": (ERROR, "several files: two episodes of a demonstration contradict each other"),
     "link-gap": (WARNING, "several files: a demonstration goes on later than a period after its last frame"),
+    "not-told": (NOTE, "what an imported file, or the file it came from, doesn't tell"),
     "unknown-name": (NOTE, "a name that the format does not have"),
 }
 """Code -> severity and meaning."""
@@ -142,6 +143,11 @@ def _is_ours(content: Content) -> bool:
     return "schema_version" in content.attributes
 
 
+def _is_imported(content: Content) -> bool:
+    """Tell whether it came from a file of the original format, perhaps as a view of that."""
+    return "imported_channel_order" in content.attributes
+
+
 def _datasets(content: Content) -> Iterator[Told]:
     newest = content.attributes.get("schema_version") == SCHEMA_VERSION  # older ones may lack what came later
     wanted = ("images", *COLUMNS) if newest else ORIGINAL_DATASETS
@@ -206,7 +212,9 @@ def _attributes(content: Content) -> Iterator[Told]:
             yield "attribute-value", f"{name} is {told[name]!r}, expected {', '.join(filter(None, choices))}"
     for name in ("total_duration", "frame_period_s"):
         value = told.get(name, 1.0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if _is_imported(content) and isinstance(value, float) and math.isnan(value):
+            yield "not-told", f"{name} is unknown"
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             yield "attribute-value", f"{name} is {value!r}, expected seconds"
     fine = trusted(told)
     odd = [name for name in told if name not in fine and name not in _JUDGED and not isinstance(told[name], float)]
@@ -214,7 +222,9 @@ def _attributes(content: Content) -> Iterator[Told]:
         yield "attribute-value", f"{odd[0]} is {told[odd[0]]!r}" + (f"; {', '.join(odd[1:])} can't be, either" if odd[1:] else "")
     if "colour_order" in told and told["colour_order"] != "RGB":
         yield "channel-order", f"colour_order is {told['colour_order']!r}; an episode's pictures are RGB"
-    if isinstance(told.get("started"), str) and not _is_time(told["started"]):
+    if _is_imported(content) and told.get("started") == "":
+        yield "not-told", "when it was recorded is unknown"
+    elif isinstance(told.get("started"), str) and not _is_time(told["started"]):
         yield "attribute-value", f"started is {told['started']!r}, expected a date and time as in ISO 8601"
     dropped = told.get("frames_dropped", 0)
     if dropped:
@@ -257,8 +267,9 @@ def _finite(content: Content) -> Iterator[Told]:
         if column is None or column.dtype.kind != "f":
             continue
         bad = ~np.isfinite(column) if name in (*_NEVER_NAN, *stamped) else np.isinf(column)
-        if name == "commanded" and content.attributes.get("origin") == "imported":
-            bad[:1] = np.isinf(column[:1])  # the original does not tell it
+        if name == "commanded" and _is_imported(content) and len(column) and np.isnan(column[0]).any():
+            bad[:1] = np.isinf(column[:1])
+            yield "not-told", "what was commanded at frame 0 is unknown: the original says zero there, whatever it was", (0,)
         rows = _rows(bad)
         if rows:
             yield "not-finite", f"{name} is not finite", rows

@@ -3,11 +3,14 @@
 Feature                    holds
 observation.images.front   the frame the decision was made on (video)
 observation.state          odometry: x, y, yaw in odom, vx, vy, wz in base_link; left out when a frame has none
-action                     what was commanded; in files of the original format what they call actions, zero at frame 0
+action                     what was commanded; in files of the original format, and imported ones, what they call actions
 source                     who asked, a number of :class:`vla_bt.words.Source`; where all files tell it
+recorded_s                 when the frame was decided on [s since the episode's first]; where all files tell it
 task                       the goal pursued on that frame; else the scenario
 
-LeRobot takes frames as equally spaced at ``fps``; the period asked for is told as it is, 1.05 s as 0.952... frames a second.
+LeRobot takes frames as equally spaced at ``fps``, so ``timestamp`` is the frame's number times the period asked for, 1.05 s as
+0.952... frames a second; the times that were are ``recorded_s``. Frame 0 of what came from the original format is left out: what
+was commanded there is unknown, and this format has no word for that. ``frames_left_out`` tells it of each episode.
 
 Promises: the folder is there whole or not at all; episodes whose units, picture sizes or periods differ are refused, since a
 dataset of this kind has one of each.
@@ -18,7 +21,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from vla_bt.episodes.schema import EpisodeError
 from vla_bt.episodes.units import KEYS, SI
 from vla_bt.episodes.video import VideoWriter
 from vla_bt.episodes.view import period_of
+from vla_bt.episodes.writer import unused
 
 CAMERA = "observation.images.front"
 VIDEO_BYTES = 200 << 20
@@ -42,6 +46,7 @@ QUALITY, KEY_EVERY = 16, 2  # visually lossless; two pictures to decode at most 
 _STATE = ["x", "y", "yaw", "velocity_x", "velocity_y", "velocity_yaw"]
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 _CHUNK = 1000
 
 
@@ -54,6 +59,7 @@ class _Like:
     unit: str
     state: bool
     source: bool
+    times: bool
 
 
 @dataclass
@@ -85,8 +91,7 @@ def export_lerobot(paths: Sequence[Path], out: Path, each: Iterable[Path] = ()) 
     OSError
         When the folder can't be written.
     """
-    making = out.with_name(f"{out.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
+    making = unused(out)
     try:
         info = _write(paths, each or paths, making)
         making.rename(out)
@@ -95,18 +100,24 @@ def export_lerobot(paths: Sequence[Path], out: Path, each: Iterable[Path] = ()) 
     return info
 
 
+def left_out(dataset: Path) -> int:
+    """Return how many frames of the episodes an exported dataset doesn't hold, since nothing tells what was commanded there."""
+    table = pq.read_table(dataset / _EPISODES, columns=["frames_left_out"])
+    return int(sum(table["frames_left_out"].to_pylist()))
+
+
 def _write(paths: Sequence[Path], each: Iterable[Path], folder: Path) -> dict[str, Any]:
     like, done = _first_of(paths), _Done()
     with _Films(folder, like) as films:
         for path in each:
-            episode = _read(path)
+            episode, left_out = _read(path)
             _compare(path, episode, like)
-            _add(episode, like, done, films)
+            _add(episode, left_out, like, done, films)
     table = {name: _array(name, values, like) for name, values in done.rows.items()}
     (folder / "data/chunk-000").mkdir(parents=True)
     pq.write_table(pa.table(table), folder / "data/chunk-000/file-000.parquet")
     (folder / "meta/episodes/chunk-000").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(done.episodes), folder / "meta/episodes/chunk-000/file-000.parquet")
+    pq.write_table(pa.Table.from_pylist(done.episodes), folder / _EPISODES)
     _write_tasks(done.tasks, folder / "meta/tasks.parquet")
     stats = {**of_columns(done.rows), CAMERA: done.pictures.figures()}
     (folder / "meta/stats.json").write_text(json.dumps(stats, indent=2), encoding="utf-8")
@@ -115,27 +126,41 @@ def _write(paths: Sequence[Path], each: Iterable[Path], folder: Path) -> dict[st
     return info
 
 
-def _read(path: Path) -> Episode:
-    episode = load(path)
+def _read(path: Path) -> tuple[Episode, int]:
+    """Read an episode without the frames whose command nothing tells; returns how many these are, too."""
+    episode, left_out = load(path), 0
     if not episode.frames:
         raise EpisodeError(f"{printable(path)}: holds no frame")
+    if _unknown_first(episode):
+        left_out, columns = 1, {name: values[1:] for name, values in episode.columns.items()}
+        episode = replace(episode, columns=columns, images=episode.images[1:])
+    if not episode.frames:
+        raise EpisodeError(f"{printable(path)}: holds frame 0 alone, and nothing tells what was commanded there")
     if not np.isfinite(_actions(episode)).all():
         raise EpisodeError(f"{printable(path)}: an action is not finite")
-    return episode
+    return episode, left_out
+
+
+def _unknown_first(episode: Episode) -> bool:
+    """Tell whether nothing says what was commanded at frame 0: so it is in the original format and what came from it."""
+    commanded = episode.columns.get("commanded")
+    return commanded is None or ("imported_channel_order" in episode.attributes and bool(np.isnan(commanded[0]).any()))
 
 
 def _first_of(paths: Sequence[Path]) -> _Like:
     """Look at every file without its pictures: a feature is there only where all files have it."""
     from vla_bt.episodes.opening import read
 
-    state = source = True
+    state = source = times = True
     for path in paths:
         columns = read(path, images=False).columns
         odometry = columns.get("odometry")
         state = state and odometry is not None and odometry.shape[1:] == (6,) and bool(np.isfinite(odometry).all())
         source = source and "source" in columns
-    first = _read(paths[0])
-    return _Like((first.images.shape[2], first.images.shape[1]), period_of(first), first.action_unit, state, source)
+        decided = columns.get("decided_s")
+        times = times and decided is not None and decided.ndim == 1 and bool(np.isfinite(decided).all())
+    first, _ = _read(paths[0])
+    return _Like((first.images.shape[2], first.images.shape[1]), period_of(first), first.action_unit, state, source, times)
 
 
 def _compare(path: Path, episode: Episode, like: _Like) -> None:
@@ -149,12 +174,12 @@ def _compare(path: Path, episode: Episode, like: _Like) -> None:
 
 
 def _actions(episode: Episode) -> NDArray[np.float32]:
-    """Return what was commanded; an older file tells it but for frame 0."""
+    """Return what was commanded; the original format tells it but for frame 0."""
     known = episode.columns.get("commanded", episode.columns["actions"])
     return known.astype(np.float32)
 
 
-def _add(episode: Episode, like: _Like, done: _Done, films: _Films) -> None:
+def _add(episode: Episode, left_out: int, like: _Like, done: _Done, films: _Films) -> None:
     number, count, start = len(done.episodes), episode.frames, len(done.rows.get("index", []))
     goals = episode.columns.get("goal_text", np.full(count, ""))
     scenario = str(episode.attributes.get("scenario") or "unknown")
@@ -167,6 +192,9 @@ def _add(episode: Episode, like: _Like, done: _Done, films: _Films) -> None:
         rows["observation.state"] = list(episode.columns["odometry"].astype(np.float32))
     if like.source:
         rows["source"] = [int(value) for value in episode.columns["source"]]
+    if like.times:
+        decided = episode.columns["decided_s"]
+        rows["recorded_s"] = list((decided - decided[0]).astype(np.float32))
     rows["timestamp"] = [index / rate for index in range(count)]
     rows["frame_index"] = list(range(count))
     rows["episode_index"] = [number] * count
@@ -191,7 +219,7 @@ def _add(episode: Episode, like: _Like, done: _Done, films: _Films) -> None:
     for name, figures in {**of_columns(rows), CAMERA: pictures.figures()}.items():
         about |= {f"stats/{name}/{figure}": value for figure, value in figures.items()}
     about |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-    about |= {"source_file": printable(episode.path.name), "scenario": printable(scenario)}
+    about |= {"source_file": printable(episode.path.name), "scenario": printable(scenario), "frames_left_out": left_out}
     done.episodes.append(about)
 
 
@@ -235,7 +263,7 @@ class _Films:
         self.close()
 
 
-_KINDS = {"timestamp": pa.float32()}
+_KINDS = {"timestamp": pa.float32(), "recorded_s": pa.float32()}
 
 
 def _array(name: str, values: list[Any], like: _Like) -> pa.Array:
@@ -286,6 +314,8 @@ def _info(like: _Like, done: _Done) -> dict[str, Any]:
         features["observation.state"] = {"dtype": "float32", "shape": [len(_STATE)], "names": _STATE}
     if like.source:
         features["source"] = {"dtype": "int64", "shape": [1], "names": None}
+    if like.times:
+        features["recorded_s"] = {"dtype": "float32", "shape": [1], "names": None}
     features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
     for name in ("frame_index", "episode_index", "index", "task_index"):
         features[name] = {"dtype": "int64", "shape": [1], "names": None}

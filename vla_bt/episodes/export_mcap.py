@@ -3,14 +3,16 @@
 ======================== =============================== ==================================================================
 camera/image/compressed  sensor_msgs/CompressedImage     the frame as JPEG, stamped with its exposure
 commanded, applied       geometry_msgs/TwistStamped      what was asked for and what the gate sent, in base_link
-key_direction            geometry_msgs/Vector3Stamped    instead of both, where actions are key presses or of unknown unit
+key_direction            geometry_msgs/Vector3Stamped    instead of both, where actions are key presses
+action_of_unknown_unit   geometry_msgs/Vector3Stamped    instead of both, where nothing tells the unit
 odom                     nav_msgs/Odometry               where the file has odometry
 goal, mode, source       std_msgs/String                 when they change
 event                    std_msgs/String                 action_event_types
 ======================== =============================== ==================================================================
 
 Promises: the file is there whole or not at all; it names its messages' definitions itself (profile ``ros2``, encoding ``cdr``);
-all attributes stand in the metadata record ``episode``. Times are UTC as far as the episode tells them.
+all attributes stand in the metadata record ``episode``. Times are UTC as far as the episode tells them. What was commanded at
+frame 0 of a file of the original format nobody knows: there is no message then.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from mcap_ros2.writer import Writer
 from vla_bt.episodes.export_messages import definition
 from vla_bt.episodes.format import Episode
 from vla_bt.episodes.pictures import source_of
-from vla_bt.episodes.units import SI
+from vla_bt.episodes.units import KEYS, SI
 from vla_bt.episodes.view import shown_at
 from vla_bt.episodes.writer import encode_jpeg
 
@@ -87,15 +89,16 @@ def _messages(episode: Episode) -> Iterator[Message]:
         image = {"header": _header(stamp, "camera"), "format": "jpeg", "data": encode_jpeg(episode.images[index])}
         yield "camera/image/compressed", "sensor_msgs/CompressedImage", image, at("receipt_s", decided)
         action = columns["actions"][index]
-        if episode.action_unit != SI:
+        known = index > 0 or ("commanded" in columns and bool(np.isfinite(columns["commanded"][0]).all()))
+        if episode.action_unit != SI and known:
             yield (
-                "key_direction",
+                "key_direction" if episode.action_unit == KEYS else "action_of_unknown_unit",
                 "geometry_msgs/Vector3Stamped",
                 {"header": _header(decided, ""), "vector": _vector(action)},
                 decided,
             )
         for name, moment in (("commanded", "commanded_s"), ("applied", "applied_s")) if episode.action_unit == SI else ():
-            values = columns[name][index] if name in columns else action if name == "commanded" else None
+            values = columns[name][index] if name in columns else action if name == "commanded" and known else None
             if values is not None and np.isfinite(values).all():
                 time_s = at(moment, decided)
                 yield (

@@ -39,8 +39,8 @@ from vla_bt.episodes.schema import (
     file_attributes,
     safe_name,
 )
-from vla_bt.episodes.units import KEY_UNITS, SI, UNKNOWN
-from vla_bt.episodes.writer import in_memory, lay_out, publish
+from vla_bt.episodes.units import KEYS, UNKNOWN
+from vla_bt.episodes.writer import in_memory, lay_out, publish, unused
 from vla_bt.words import Mode, Source
 
 RGB, BGR = "rgb", "bgr"
@@ -106,27 +106,28 @@ def import_original(path: Path, out: Path, channel_order: str = "") -> Imported:
     order, by = _channel_order(source, channel_order, shown)
     images = source.images[..., ::-1] if order == BGR else source.images
     info, notes = _info(source, path)
-    unit, units = _unit(source)
+    unit = _unit(source)
     if unit == UNKNOWN:
         notes.append("the actions' unit is unknown")
+    strange = [event for event in source.columns["action_event_types"] if event not in EVENT_TYPES]
+    if strange:
+        such = ", ".join(f"'{printable(event, 40)}'" for event in dict.fromkeys(strange[:3]))
+        notes.append(f"{len(strange)} event types are none of the format's ({such}): told anew from frame and action")
     name = safe_name(path.stem)
     target = out / f"{name}.h5"
     if target.exists() or target.is_symlink():
         raise EpisodeError(f"{shown}: {printable(target)} is there already")
     attributes = _attributes(source, info, name, f"{order}, {by}")
     out.mkdir(parents=True, exist_ok=True)
-    making = target.with_name(f"{target.name}.making")
+    making = unused(target).with_suffix("")
     try:
-        making.unlink(missing_ok=True)
         with in_memory(making) as file:
-            data = lay_out(file, source.frames, attributes)
+            data = lay_out(file, source.frames, attributes, unit)
             assert data is not None
             for index, image in enumerate(images):
                 data[index] = image
             for column, values in _columns(source, images).items():
                 file[column][:] = values
-            for column in ("actions", "commanded"):
-                file[column].attrs["units"] = units
         publish(making, target)
     finally:
         making.unlink(missing_ok=True)
@@ -149,13 +150,13 @@ def _channel_order(source: Episode, wanted: str, shown: str) -> tuple[str, str]:
     )
 
 
-def _unit(source: Episode) -> tuple[str, str]:
-    """Return the actions' unit and what their dataset says of it."""
+def _unit(source: Episode) -> str:
+    """Return the actions' unit: as their dataset tells it, or by the numbers that key presses have."""
     if source.action_unit != UNKNOWN:
-        return source.action_unit, "m/s, m/s, rad/s" if source.action_unit == SI else KEY_UNITS
+        return source.action_unit
     numbers = np.abs(source.columns["actions"].astype(float))
     keys = bool(np.isclose(numbers[..., None], KEY_VALUES, atol=0.01).any(axis=-1).all() and (numbers > 0.5).any())
-    return ("key direction", KEY_UNITS) if keys else (UNKNOWN, "unknown, as in the source file")
+    return KEYS if keys else UNKNOWN
 
 
 def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
@@ -171,10 +172,10 @@ def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
     words |= set(re.split(r"[^a-z]+", path.stem))
     pattern = next((word for word in PATTERNS if word in words), "")
     distance = next((word for word in DISTANCES if word in words), "")
-    duration = told.get("total_duration")
+    duration = _duration(source)
     period = EpisodeInfo().frame_period_s
-    if isinstance(duration, (int, float)) and math.isfinite(duration) and 0 < duration < 1e5:
-        period = round(float(duration) / source.frames, 6)
+    if math.isfinite(duration):
+        period = round(duration / source.frames, 6)
     else:
         notes.append(f"no duration; {period:g} s a frame are assumed")
     info = EpisodeInfo(
@@ -189,20 +190,29 @@ def _info(source: Episode, path: Path) -> tuple[EpisodeInfo, list[str]]:
     return info, notes
 
 
+def _duration(source: Episode) -> float:
+    """Return what the file says [s], NaN when it says nothing that can be."""
+    told = source.attributes.get("total_duration")
+    fits = isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < 1e5
+    return float(told) if fits and told is not None else math.nan
+
+
 def _attributes(source: Episode, info: EpisodeInfo, name: str, order: str) -> dict[str, Any]:
     height, width = source.images.shape[1:3]
     found = re.search(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", source.path.stem)
     started = "-".join(found.groups()[:3]) + "T" + ":".join(found.groups()[3:]) if found else ""
-    duration = source.attributes.get("total_duration")
+    duration = _duration(source)
     whole = source.frames == FRAMES
     return {
         **file_attributes(info, name, datetime(1970, 1, 1, tzinfo=timezone.utc), height, width),
         "started": started,  # in the local time of whoever recorded it
         "num_frames": source.frames,
-        "total_duration": float(duration) if isinstance(duration, (int, float)) else math.nan,
+        "total_duration": duration,
         "complete": whole,
         "units": "each dataset tells its own; see the attribute units of actions",
         "imported_channel_order": order,
+        "imported_from": info.source_episode,
+        "imported_sha256": info.source_sha256,
     }
 
 

@@ -10,6 +10,10 @@ from vla_bt.episodes.schema import COLUMNS
 SI, KEYS, UNKNOWN = "SI", "key direction", "unknown"
 KEY_UNITS = "key direction: 0 or +-1.15 for each axis, no velocity"
 """Text of the dataset's attribute ``units`` where actions are key presses."""
+UNKNOWN_UNITS = "unknown, as in the source file"
+
+UNITS = {SI: COLUMNS["actions"].units, KEYS: KEY_UNITS, UNKNOWN: UNKNOWN_UNITS}
+"""What the datasets of a unit say in their attribute ``units``."""
 
 
 class _HasUnits(Protocol):

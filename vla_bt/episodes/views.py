@@ -49,7 +49,8 @@ def make_view(episode: Episode, recipe: Recipe, name: str, group: str, sha256: s
     columns = change_columns(episode.columns, recipe)
     if "image_crc32" in columns:
         columns["image_crc32"] = np.array([zlib.crc32(np.ascontiguousarray(image)) for image in images], np.uint32)
-    return Episode(episode.path, change_attributes(episode.attributes, recipe, name, group, sha256), columns, images)
+    attributes = change_attributes(episode.attributes, recipe, name, group, sha256)
+    return Episode(episode.path, attributes, columns, images, episode.action_unit)
 
 
 def change_pictures(images: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:

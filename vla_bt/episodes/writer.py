@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import secrets
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -40,6 +42,7 @@ from vla_bt.episodes.schema import (
     file_attributes,
     row_of,
 )
+from vla_bt.episodes.units import SI, UNITS, UNKNOWN
 
 PART_SUFFIX = ".part"
 JPEG_QUALITY = 95
@@ -235,11 +238,13 @@ def in_memory(path: Path) -> Iterator[h5py.File]:
         os.close(descriptor)
 
 
-def lay_out(file: h5py.File, frames: int, attributes: dict[str, Any]) -> h5py.Dataset | None:
+def lay_out(file: h5py.File, frames: int, attributes: dict[str, Any], unit: str = SI) -> h5py.Dataset | None:
     """Create every dataset with all its room, without writing zeros into the pictures; returns the plain ``images``, if any."""
     for name, column in COLUMNS.items():
         dataset = _reserve(file, name, column.dtype, frames, column.shape, frames)
-        dataset.attrs.update(units=column.units, frame_of_reference=column.frame)
+        asked = name in ("actions", "commanded")
+        dataset.attrs["units"] = UNITS[unit] if asked else column.units
+        dataset.attrs["frame_of_reference"] = UNITS[unit] if asked and unit == UNKNOWN else column.frame
     file.attrs.update(attributes)
     if attributes["image_storage"] != RAW:
         return None
@@ -258,15 +263,18 @@ def _reserve(file: h5py.File, name: str, kind: Any, frames: int, shape: tuple[in
 
 def told(attributes: dict[str, Any], name: str, rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
     """Return the name of an episode of these rows, at least one, and its final attributes."""
-    started_s = datetime.fromisoformat(attributes["started"]).timestamp()
+    span_s = rows[-1]["decided_s"] - rows[0]["decided_s"]
+    zero_s = math.nan
+    if attributes["started"]:  # an imported file may not say
+        zero_s = datetime.fromisoformat(attributes["started"]).timestamp() - rows[0]["decided_s"]
     whole = len(rows) == FRAMES
     name = name if whole else f"{name}_partial"
     return name, {
         **attributes,
         "episode_name": name,
         "num_frames": len(rows),
-        "total_duration": rows[-1]["decided_s"] - rows[0]["decided_s"],
-        "clock_zero_utc_s": started_s - rows[0]["decided_s"],
+        "total_duration": span_s if math.isfinite(span_s) else attributes["total_duration"],
+        "clock_zero_utc_s": zero_s,
         "complete": whole,
         "frames_dropped": sum(row["frames_dropped_before"] for row in rows),
     }
@@ -290,7 +298,12 @@ def fill(file: h5py.File, attributes: dict[str, Any], rows: Sequence[Row]) -> No
 
 
 def assemble(
-    directory: Path, name: str, attributes: dict[str, Any], rows: Sequence[Row], pictures: Sequence[Callable[[], bytes]]
+    directory: Path,
+    name: str,
+    attributes: dict[str, Any],
+    rows: Sequence[Row],
+    pictures: Sequence[Callable[[], bytes]],
+    unit: str = SI,
 ) -> Path:
     """Make an episode's file of rows and of stored pictures, one at a time; returns its path.
 
@@ -298,6 +311,8 @@ def assemble(
     ----------
     pictures : sequence of callable
         Each returns the pixels or the JPEG of one row.
+    unit : str
+        Of the actions, see :mod:`vla_bt.episodes.units`.
     """
     rows = [{**row} for row in rows]
     rows[0].update(actions=(0.0, 0.0, 0.0), action_event_types=START)
@@ -306,7 +321,7 @@ def assemble(
     try:
         making.unlink(missing_ok=True)  # an interrupted recovery's; and whatever it was, it is not written through
         with in_memory(making) as file:
-            images = lay_out(file, len(rows), attributes)
+            images = lay_out(file, len(rows), attributes, unit)
             if images is not None:
                 shape = images.shape[1:]
                 for index, picture in enumerate(pictures):
@@ -324,6 +339,11 @@ def assemble(
 def _store_jpegs(file: h5py.File, pictures: Sequence[bytes]) -> None:
     file.create_dataset("images_jpeg", data=np.frombuffer(b"".join(pictures), np.uint8))
     file.create_dataset("images_jpeg_ends", data=np.cumsum([len(picture) for picture in pictures], dtype=np.uint64))
+
+
+def unused(target: Path) -> Path:
+    """Return a name beside a target for what is in the making: one that nobody else has, so that nothing of theirs is hurt."""
+    return target.with_name(f".{target.stem}.{secrets.token_hex(4)}.making{target.suffix}")
 
 
 def publish(made: Path, target: Path) -> Path:

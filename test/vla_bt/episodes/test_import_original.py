@@ -9,14 +9,19 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from mcap.reader import make_reader
 
 from vla_bt.cli.main import main
+from vla_bt.episodes.augment import find_sources, materialise, write_books
 from vla_bt.episodes.check import check_file
 from vla_bt.episodes.dataset import EpisodeDataset
+from vla_bt.episodes.export_lerobot import export_lerobot
 from vla_bt.episodes.format import EpisodeError, load
 from vla_bt.episodes.import_original import import_original
-from vla_bt.episodes.units import KEYS, UNKNOWN
+from vla_bt.episodes.schema import COLUMNS
+from vla_bt.episodes.units import KEYS, UNKNOWN, action_unit
 
 NAME = "episode_20250808_123136_1box_vert_left"
 WOOD = (150, 105, 60)
@@ -149,6 +154,93 @@ def test_an_episode_of_ours_is_not_imported(old: Path, tmp_path: Path) -> None:
     done = import_original(old, tmp_path / "new")
     with pytest.raises(EpisodeError, match="is an episode of this program already"):
         import_original(done.path, tmp_path / "newer")
+
+
+UNITS = {
+    "keys": ({}, ["key_x", "key_y", "key_turn"], "key_direction"),
+    "unknown": ({"actions": np.full((18, 3), 0.37)}, ["unknown_x", "unknown_y", "unknown_turn"], "action_of_unknown_unit"),
+    "velocities": ({"actions": np.full((18, 3), 0.25)}, ["linear_x", "linear_y", "angular_z"], "commanded"),
+}
+
+
+def of_unit(old: Path, kind: str) -> Path:
+    path = edit(old, **UNITS[kind][0])
+    if kind == "velocities":
+        with h5py.File(path, "a") as file:
+            file["actions"].attrs["units"] = "m/s, m/s, rad/s"
+    return path
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_both_exports_take_what_was_imported_and_leave_out_what_nobody_knows(
+    old: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = of_unit(old, kind)
+    imported = import_original(path, tmp_path / "new").path
+    for number, source in enumerate((imported, path)):  # an original file goes the same way
+        out = tmp_path / f"lerobot{number}"
+        assert main(["episodes", "export", str(source), "--to", "lerobot", "--out", str(out), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)["result"]
+        assert (result["frames"], result["frames_left_out"]) == (17, 1)
+        info = json.loads((out / "meta/info.json").read_text())
+        assert info["features"]["action"]["names"] == UNITS["unknown" if number and kind == "keys" else kind][1]
+        assert "recorded_s" not in info["features"]
+        rows = pq.read_table(out / "data/chunk-000/file-000.parquet").to_pylist()
+        assert np.allclose([row["action"] for row in rows], stored(path, "actions")[1:])
+        assert [row["frame_index"] for row in rows] == list(range(17))
+    assert main(["episodes", "export", str(imported), "--to", "mcap", "--out", str(tmp_path / "mcap")]) == 0
+    with (tmp_path / "mcap" / f"{NAME}.mcap").open("rb") as file:
+        topics = [channel.topic for _, channel, _ in make_reader(file).iter_messages()]
+    assert topics.count(f"/{UNITS[kind][2]}") == 17
+    assert topics.count("/camera/image/compressed") == 18
+
+
+def test_an_episode_of_frame_0_alone_has_nothing_to_export(old: Path, tmp_path: Path) -> None:
+    edit(old, **{name: stored(old, name)[:1] for name in ("images", "actions", "action_event_types")}, num_frames=1)
+    with pytest.raises(EpisodeError, match="holds frame 0 alone"):
+        export_lerobot([import_original(old, tmp_path / "new").path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["unknown", "velocities"])
+def test_views_of_what_was_imported_keep_what_it_is(old: Path, tmp_path: Path, kind: str) -> None:
+    new = tmp_path / "new"
+    source = load(import_original(of_unit(old, kind), new).path)
+    books = write_books(new, find_sources(new, lambda done, of: None), 4, 0, 3)
+    views = EpisodeDataset.open(new, books)[1:]
+    assert {action_unit(content) for content in views.contents()} == {source.action_unit}
+    for index, path in enumerate(materialise(views, tmp_path / "views", lambda done, of: None)):
+        assert views.episode(index).action_unit == load(path).action_unit == source.action_unit
+        with h5py.File(path) as file, h5py.File(source.path) as first:
+            for name in COLUMNS:
+                assert dict(file[name].attrs) == dict(first[name].attrs), name
+            for name in ("units", "total_duration", "started", "imported_from", "imported_sha256", "imported_channel_order"):
+                assert file.attrs[name] == first.attrs[name], name
+        assert [found for found in check_file(path).findings if found.severity == "error"] == []
+
+
+def test_views_of_the_original_format_are_no_files(old: Path, tmp_path: Path) -> None:
+    books = write_books(old.parent, find_sources(edit(old, actions=np.zeros((18, 3))).parent, lambda done, of: None), 1, 0, 3)
+    with pytest.raises(EpisodeError, match="import' makes it an episode first"):
+        materialise(EpisodeDataset.open(old.parent, books)[1:], tmp_path / "views", lambda done, of: None)
+
+
+def test_a_file_without_date_or_duration_is_imported_and_says_so(old: Path, tmp_path: Path) -> None:
+    undated = edit(old, total_duration=None).rename(old.with_name("close_core_1box_vert_left.h5"))
+    done = import_original(edit(undated, episode_name=undated.stem), tmp_path / "new")
+    report = check_file(done.path)
+    told = [found.words for found in report.findings if found.code == "not-told"]
+    assert {found.severity for found in report.findings} == {"note"}
+    assert [word for word in ("recorded", "total_duration", "frame 0") if not any(word in words for words in told)] == []
+    books = write_books(done.path.parent, find_sources(done.path.parent, lambda done, of: None), 0, 0, 3)
+    assert books == {}
+
+
+def test_event_types_nobody_knows_are_told_anew_and_said(old: Path, tmp_path: Path) -> None:
+    done = import_original(edit(old, action_event_types=["episode_start"] + ["foo\x1b"] * 17), tmp_path / "new")
+    assert done.notes == (r"17 event types are none of the format's ('foo\x1b'): told anew from frame and action",)
+    assert load(done.path).columns["action_event_types"].tolist()[:4] == ["episode_start"] + ["start_action"] * 2 + [
+        "stop_action"
+    ]
 
 
 def test_the_verb_imports_what_it_can(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
