@@ -13,7 +13,7 @@ from vla_bt.behaviours.leaf import Leaf
 from vla_bt.contract import STALE
 from vla_bt.memory.guard import SHORT_QUEUE, MemoryGuard, MemoryState
 from vla_bt.memory.ladder import Level
-from vla_bt.memory.monitor import MemoryReading
+from vla_bt.memory.monitor import STALE_S, MemoryReading
 from vla_bt.policy.port import Grade, PolicyStatus
 
 STILL_SPEED, STILL_TURN = 0.01, 0.02
@@ -46,13 +46,14 @@ class MemoryFine(Leaf):
         if reading is None:
             self.feedback_message = "no sample yet"
             return Status.SUCCESS
-        state = self._state
+        state, silence_s = self._state, memory.silence_s()
         if not self.settings.memory_guard:
             if state is None or state.reading is not reading:
                 self._keep(self._unguarded(reading, status))
             return Status.SUCCESS
-        if state is None or not state.quiet or state.reading is not reading or memory.asked or status.gave_up:
-            state = self._guard.judge(reading, status, self._standing(), self.now_s)
+        due = state is None or not state.quiet or state.reading is not reading or memory.asked or status.gave_up
+        if state is None or due or silence_s > STALE_S:
+            state = self._guard.judge(reading, status, self._standing(), self.now_s, silence_s)
             if state.act:
                 self._guard.changing(status, self.now_s)
             self._keep(state)

@@ -44,7 +44,7 @@ class NameCauses(Leaf):
         active |= self._policy_causes()
         memory = self.read("memory")
         if memory is not STALE:
-            active |= watch.memory_causes(memory.level is Level.UNLOAD, memory.reading.available_mb, memory.stop)
+            active |= watch.memory_causes(memory.level is Level.UNLOAD, memory.reading.available_mb, memory.stop, memory.blind)
         active |= watch.goal_causes(bool(self.read("goal_expired")), settings)
         active |= watch.tick_causes(self.read("lateness"), settings)
         around = self._blocked(snapshot)

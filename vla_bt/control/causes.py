@@ -37,6 +37,7 @@ CAUSES = (
     "policy_silent",
     "memory_critical",
     "memory_step",
+    "memory_stale",
     "goal_stale",
     "tick_overrun",
     "battery_low",

@@ -149,8 +149,8 @@ def policy_causes(
     return causes
 
 
-def memory_causes(unloaded: bool, available_mb: float, step: str) -> dict[str, str]:
-    """Return the active ones of ``memory_critical`` and ``memory_step``.
+def memory_causes(unloaded: bool, available_mb: float, step: str, blind: str = "") -> dict[str, str]:
+    """Return the active ones of ``memory_critical``, ``memory_step`` and ``memory_stale``.
 
     Parameters
     ----------
@@ -160,12 +160,16 @@ def memory_causes(unloaded: bool, available_mb: float, step: str) -> dict[str, s
         What is left [MB].
     step : str
         The step for which autonomy has to stop, in words; empty for none.
+    blind : str
+        Why nothing is known of the memory, in words; empty while it is watched.
     """
     causes: dict[str, str] = {}
     if unloaded:
         causes["memory_critical"] = f"{available_mb:.0f} MB available"
     if step:
         causes["memory_step"] = step
+    if blind:
+        causes["memory_stale"] = blind
     return causes
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vla_bt.memory.ladder import Ladder, Level, after_out_of_memory, climb, limits_of
-from vla_bt.memory.monitor import MemoryMonitor, MemoryReading
+from vla_bt.memory.monitor import STALE_S, MemoryMonitor, MemoryReading
 from vla_bt.policy.port import Grade, PolicyStatus
 from vla_bt.settings import TreeSettings
 
@@ -22,6 +22,9 @@ STOP_S = 1.5
 
 EFFECT_S = 2.0
 """After so long a step's effect is in the readings [s]."""
+
+BLIND_S = 10.0
+"""Without a sample for so long nobody knows what is left: autonomy stops [s]. From :data:`STALE_S` on no step is taken back."""
 
 CLEAR_AGAIN_S = 30.0
 """While a level holds, caches are cleared once in this time [s]."""
@@ -49,6 +52,8 @@ class MemoryState:
         The policy may be changed in this tick.
     stop : str
         Why autonomy must stop for a step, in words; empty if it need not.
+    blind : str
+        Why autonomy must stop because nobody knows how much memory is left, in words; empty if it need not.
     clear : bool
         Caches should be cleared now.
     forgive : bool
@@ -74,11 +79,12 @@ class MemoryState:
     words: str = ""
     policy_grade: Grade = Grade.FULL
     out_of_memory: int = 0
+    blind: str = ""
 
     @property
     def quiet(self) -> bool:
         """Nothing is in force and nothing is to be done."""
-        return self.level is Level.FINE and not (self.act or self.stop or self.clear or self.forgive)
+        return self.level is Level.FINE and not (self.act or self.stop or self.clear or self.forgive or self.blind)
 
 
 class MemoryGuard:
@@ -103,9 +109,11 @@ class MemoryGuard:
         self._clear_due_s = 0.0
         self._clears = 0
         self._out_of_memory = 0
-        self._gave_up = False
+        self._gave_up = self._stale = False
 
-    def judge(self, reading: MemoryReading, status: PolicyStatus, standing: bool, now_s: float) -> MemoryState:
+    def judge(
+        self, reading: MemoryReading, status: PolicyStatus, standing: bool, now_s: float, silence_s: float = 0.0
+    ) -> MemoryState:
         """Judge.
 
         Parameters
@@ -118,7 +126,10 @@ class MemoryGuard:
             The robot does not move now.
         now_s : float
             The tick's time [s].
+        silence_s : float
+            How long there has been no sample although there should have been [s].
         """
+        self._watch_samples(silence_s)
         self._watch_policy(reading, status, now_s)
         clear_asked, forgive = self._memory.take_asked()
         before = self._ladder
@@ -133,7 +144,7 @@ class MemoryGuard:
             now_s,
             self._limits,
             cost_mb=self._cost_mb(status.grade),
-            settled=self._settled(status, now_s),
+            settled=not self._stale and self._settled(status, now_s),
             least=self._memory.least,
         )
         level = self._ladder.level
@@ -153,9 +164,24 @@ class MemoryGuard:
         self._gave_up = status.gave_up
         manual_only = status.detail if status.gave_up and not forgive else ""
         words = f"level {level.number}, {level.words}; {reading.available_mb:.0f} MB available"
+        silence = f"no sample for {silence_s:.0f} s"
+        if self._stale:
+            words += f" when last seen: {silence}"
+        blind = silence if silence_s > BLIND_S else ""
         return MemoryState(
-            reading, level, grade, act, stop, clear, forgive, manual_only, words, status.grade, status.out_of_memory
+            reading, level, grade, act, stop, clear, forgive, manual_only, words, status.grade, status.out_of_memory, blind
         )
+
+    def _watch_samples(self, silence_s: float) -> None:
+        """Note when samples fail to come, and when they come again."""
+        stale = silence_s > STALE_S
+        if stale is not self._stale:
+            self._stale = stale
+            self._memory.note(
+                f"no sample for {silence_s:.1f} s: nothing is taken back, and autonomy stops after {BLIND_S:g} s"
+                if stale
+                else "memory is sampled again"
+            )
 
     def _watch_policy(self, reading: MemoryReading, status: PolicyStatus, now_s: float) -> None:
         """Learn what the policy holds at each grade, and measure what its steps freed."""

@@ -33,6 +33,9 @@ SAMPLE_PERIOD_S = 0.25
 CLEAR_PERIOD_S = 5.0
 """Clearing more often than this gains nothing."""
 
+COMPLAINT_PERIOD_S = 30.0
+"""What goes wrong in the sampler's thread is said at most this often [s]."""
+
 RING_SAMPLES = 2400
 """Ten minutes."""
 
@@ -163,6 +166,7 @@ class MemoryMonitor:
         self._report_due_s = 0.0
         self._clear_wanted = False
         self._cleared_s = -CLEAR_PERIOD_S
+        self._complained_s = -COMPLAINT_PERIOD_S
         self._clear_asked = self._release_asked = False
         self._number = 0
         self._wake = threading.Event()
@@ -194,6 +198,11 @@ class MemoryMonitor:
         if self._directory is not None:
             (self._directory / REPORT_FILE).unlink(missing_ok=True)
 
+    def silence_s(self) -> float:
+        """Return the age of the newest sample [s]; 0 for a monitor that doesn't sample by itself."""
+        reading = self._reading
+        return self._clock() - reading.sampled_s if self._thread is not None and reading is not None else 0.0
+
     def watch(self, role: str, pid: int) -> None:
         """Watch one more process, which isn't found by its command line."""
         self._watch.extra(role, pid)
@@ -223,19 +232,33 @@ class MemoryMonitor:
     def _run(self) -> None:
         while not self._ended:
             self._wake.wait(SAMPLE_PERIOD_S)
-            with contextlib.suppress(OSError, KeyError, ValueError):  # the reading's age tells that it has ended
-                self.sample()
-            if self._clear_wanted:
-                self._clear_wanted = False
-                if self._clock() - self._cleared_s >= CLEAR_PERIOD_S:
-                    self._cleared_s = self._clock()
-                    freed_mb = release()
-                    self.clears += 1
-                    self.note(f"cleared the {self._role}'s caches", freed_mb)
-            if self._directory is not None and self._clock() >= self._report_due_s and not self._ended:
-                self._report_due_s = self._clock() + REPORT_PERIOD_S
-                with contextlib.suppress(OSError):
-                    self._write_report(self._directory / REPORT_FILE)
+            for step in (self.sample, self._clear_if_due, self._report_if_due):
+                try:
+                    step()
+                except Exception as error:  # no room for a list, or a process that is gone: the next look may do better
+                    with contextlib.suppress(Exception):
+                        self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Say what went wrong, not too often; that it goes on the reading's age tells."""
+        if self._clock() - self._complained_s >= COMPLAINT_PERIOD_S:
+            self._complained_s = self._clock()
+            self.note(f"watching memory failed: {type(error).__name__}: {error}")
+
+    def _clear_if_due(self) -> None:
+        """Clear, if somebody wants it; a wish soon after the last clearing waits for its turn."""
+        if self._clear_wanted and self._clock() - self._cleared_s >= CLEAR_PERIOD_S:
+            self._clear_wanted = False
+            self._cleared_s = self._clock()
+            freed_mb = release()
+            self.clears += 1
+            self.note(f"cleared the {self._role}'s caches", freed_mb)
+
+    def _report_if_due(self) -> None:
+        if self._directory is not None and self._clock() >= self._report_due_s and not self._ended:
+            self._report_due_s = self._clock() + REPORT_PERIOD_S
+            with contextlib.suppress(OSError):
+                self._write_report(self._directory / REPORT_FILE)
 
     # ------------------------------------------------------------------ growth
 
@@ -280,12 +303,13 @@ class MemoryMonitor:
     # ------------------------------------------------------------------ wishes and words
 
     def request_clear(self) -> None:
-        """Ask for this process's caches to be cleared soon; asking again meanwhile changes nothing."""
+        """Ask for this process's caches to be cleared: now, or :data:`CLEAR_PERIOD_S` after they were cleared last."""
         self._clear_wanted = True
 
-    def ask_clear(self) -> None:
-        """A person asks for all caches to be cleared."""
+    def ask_clear(self) -> float:
+        """A person asks for all caches to be cleared; returns in how many seconds this process's are, 0 for now."""
         self._clear_asked = True
+        return max(0.0, CLEAR_PERIOD_S - (self._clock() - self._cleared_s))
 
     def ask_next_level(self) -> Level:
         """A person asks for the next level, held until :meth:`ask_release`; returns it."""

@@ -50,8 +50,11 @@ class MemoryDesk:
             self._node.get_logger().warning(f"memory: {event}")
 
     def _on_clear(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._memory.ask_clear()
-        response.success, response.message = True, "caches are being cleared; what that frees is logged and in vla-bt memory"
+        wait_s = self._memory.ask_clear()
+        when = (
+            f"the policy's caches are being cleared, the tree's again in {wait_s:.0f} s" if wait_s else "caches are being cleared"
+        )
+        response.success, response.message = True, f"{when}; what that frees is logged and in vla-bt memory"
         return response
 
     def _on_level(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

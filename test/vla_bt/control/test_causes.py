@@ -26,6 +26,7 @@ EXPECTED = {
     "policy_silent": AUTONOMY,
     "memory_critical": AUTONOMY,
     "memory_step": AUTONOMY,
+    "memory_stale": AUTONOMY,
     "goal_stale": AUTONOMY,
     "tick_overrun": AUTONOMY,
     "battery_low": AUTONOMY,

@@ -183,6 +183,7 @@ def test_memory_goal_and_tick() -> None:
     assert watch.memory_causes(False, 499.0, "") == NONE
     assert watch.memory_causes(True, 499.0, "") == {"memory_critical": "499 MB available"}
     assert watch.memory_causes(False, 899.0, "the policy becomes int8") == {"memory_step": "the policy becomes int8"}
+    assert watch.memory_causes(False, 9e9, "", "no sample for 12 s") == {"memory_stale": "no sample for 12 s"}
     assert watch.goal_causes(False, SETTINGS) == NONE
     assert watch.goal_causes(True, SETTINGS) == {"goal_stale": "not reached within 120 s"}
     assert watch.tick_causes(SETTINGS.tick_overrun_s, SETTINGS) == NONE
@@ -238,7 +239,7 @@ def test_every_cause_has_a_function_that_names_it() -> None:
         *watch.teleop_causes(TeleopInput(Twist(0.1), 0.0), 9.0, SETTINGS),
         *watch.policy_causes(policy("dead"), output(math.nan), None, 9.0, SETTINGS),
         *watch.policy_causes(policy("ready"), None, 0.0, 9.0, SETTINGS),
-        *watch.memory_causes(True, 0.0, "shrink"),
+        *watch.memory_causes(True, 0.0, "shrink", "no sample"),
         *watch.goal_causes(True, SETTINGS),
         *watch.tick_causes(9.0, SETTINGS),
         *watch.battery_causes(Battery(0.0, 0.0), 0.0, SETTINGS),

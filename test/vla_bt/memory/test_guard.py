@@ -33,6 +33,8 @@ class World:
         self.status = PolicyStatus("ready", "", None, 0, 0, 0, 0.0, memory=WorkerMemory(900.0))
         self.free_mb = 4000.0  # with no policy at all
         self.changes: list[tuple[float, Grade]] = []
+        self.silent_since_s: float | None = None
+        self.last: MemoryReading | None = None
 
     def tick(self, standing: bool) -> MemoryState:
         self.now_s += PERIOD_S
@@ -43,7 +45,11 @@ class World:
         held_mb = HELD_MB[self.grade]
         processes = {"policy": ProcessMemory(1, held_mb, held_mb)} if held_mb else {}
         reading = MemoryReading(max(0.0, self.free_mb - held_mb), self.now_s, SystemMemory(0.0, 0.0, 0.0), processes=processes)
-        state = self.guard.judge(reading, self.status, standing, self.now_s)
+        if self.silent_since_s is not None and self.last is not None:
+            reading = self.last
+        self.last = reading
+        silence_s = 0.0 if self.silent_since_s is None else self.now_s - self.silent_since_s
+        state = self.guard.judge(reading, self.status, standing, self.now_s, silence_s)
         self.memory.state = state
         if state.act:
             self.guard.changing(self.status, self.now_s)
@@ -64,6 +70,28 @@ def test_with_enough_memory_nothing_is_wanted() -> None:
     state = World().run(1.0)
     assert state.quiet
     assert (state.level, state.grade, state.stop) == (Level.FINE, Grade.FULL, "")
+
+
+def test_without_samples_nothing_is_taken_back_and_then_autonomy_stops() -> None:
+    world = World()
+    world.free_mb = 1600.0
+    world.run(3.0)
+    world.free_mb = 4000.0
+    world.run(0.1)
+    assert (world.guard._ladder.level, world.grade) == (Level.INT8, Grade.INT8)
+    world.silent_since_s = world.now_s - 1.9
+    state = world.run(7.1)
+    assert state.level is Level.INT8, "there would have been room for long enough, had anybody looked"
+    assert state.blind == ""
+    assert "no sample for 9 s" in state.words
+    assert world.words()[-1].startswith("no sample for 2.")
+    state = world.run(2.0)
+    assert state.blind == "no sample for 11 s"
+    assert not state.quiet
+    world.silent_since_s = None
+    state = world.run(1.0)
+    assert (state.blind, world.words()[-1]) == ("", "memory is sampled again")
+    assert world.run(60.0).quiet
 
 
 def test_down_the_whole_ladder_and_back_with_every_step_measured() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from vla_bt.memory.clearing import clear_caches, release, resident_mb
 from vla_bt.memory.ladder import Level
 from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, SampleRing, read_report
 from vla_bt.memory.processes import ProcessMemory
+from vla_bt.memory.system import SystemMemory
 from vla_bt.settings import TreeSettings
 
 SETTINGS = TreeSettings(memory_leak_window_s=120.0, memory_leak_mb_h=20.0)
@@ -98,6 +100,71 @@ def test_it_samples_and_clears_in_its_own_thread_and_asking_never_waits(monkeypa
     assert memory.clears == 1
     assert [str(event) for event in memory.events_since(0)] == ["level 0: cleared the tree's caches: freed 12.5 MB"]
     assert memory.events_since(1) == []
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), KeyError(b"MemAvailable"), OSError(24, "x")]
+)
+def test_whatever_goes_wrong_in_a_sample_the_thread_goes_on_and_says_so_once(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "SAMPLE_PERIOD_S", 0.01)
+    memory = MemoryMonitor(SETTINGS)
+    memory.start()
+    failures = [0]
+    try:
+        read = monitor.read_system
+
+        def failing() -> SystemMemory:
+            failures[0] += 1
+            raise error
+
+        monkeypatch.setattr(monitor, "read_system", failing)
+        until(lambda: failures[0] > 5)
+        assert memory.silence_s() > 0.0
+        monkeypatch.setattr(monitor, "read_system", read)
+        last = memory.reading()
+        until(lambda: memory.reading() is not last)
+        assert memory.silence_s() < monitor.STALE_S
+    finally:
+        memory.stop()
+    words = [event.words for event in memory.events_since(0)]
+    assert words == [f"watching memory failed: {type(error).__name__}: {error}"]
+
+
+def test_a_monitor_that_does_not_sample_by_itself_is_never_late() -> None:
+    now_s = [0.0]
+    memory = MemoryMonitor(SETTINGS, clock=lambda: now_s[0])
+    assert memory.silence_s() == 0.0
+    memory.sample()
+    now_s[0] = 60.0
+    assert memory.silence_s() == 0.0
+
+
+def test_a_wish_to_clear_soon_after_a_clearing_waits_and_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "SAMPLE_PERIOD_S", 0.01)
+    monkeypatch.setattr(monitor, "CLEAR_PERIOD_S", 0.4)
+    monkeypatch.setattr(monitor, "release", lambda: 1.0)
+    memory = MemoryMonitor(SETTINGS)
+    assert memory.ask_clear() == 0.0
+    memory.start()
+    try:
+        memory.request_clear()
+        until(lambda: memory.clears == 1)
+        assert 0.0 < memory.ask_clear() <= 0.4
+        memory.request_clear()
+        until(lambda: memory.clears == 2)
+    finally:
+        memory.stop()
+    first, second = (event.at_s for event in memory.events_since(0))
+    assert second - first >= 0.4
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20.0
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")

@@ -12,6 +12,7 @@ import pytest
 
 from vla_bt.app.drive import LockstepRun
 from vla_bt.control.causes import CAUSES, Effect, load_causes
+from vla_bt.memory.guard import BLIND_S
 from vla_bt.port import Contact
 from vla_bt.runlog.places import run_folders
 from vla_bt.runlog.reader import RunLogError, open_run
@@ -140,6 +141,7 @@ PLANTED: dict[str, Callable[[Trial], None]] = {
     "policy_silent": silence_policy,
     "memory_critical": leave(SETTINGS.memory_critical_mb / 2),
     "memory_step": leave(SETTINGS.memory_int8_mb - 1.0),
+    "memory_stale": lambda trial: setattr(trial.run.memory, "silence_s", lambda: BLIND_S + 1.0),
     "tick_overrun": stall,
     "battery_low": set_battery(0.05),
     "battery_stale": set_battery(math.nan),
