@@ -162,9 +162,9 @@ class RosApp:
         from vla_bt.settings import TreeSettings, load
 
         settings = load(TreeSettings, "tree")
+        self._group = group = ProcessGroup(directory, folder / "logs", domain)
         self._operator = SoakOperator(settings.policy_output_timeout_s + settings.request_valid_for_s)
         self.person = LongDrive()
-        self._group = group = ProcessGroup(directory, folder / "logs", domain)
         size = ("-p", f"camera_width:={options.camera[0]}", "-p", f"camera_height:={options.camera[1]}")
         group.start("gate")
         group.start("sim", ["--ros-args", "-p", "scene:=1box_vert_left", *size])

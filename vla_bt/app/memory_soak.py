@@ -39,14 +39,15 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
     """Drive for ``seconds`` and judge the growth; returns ``checks``, ``figures`` and ``series``."""
     from vla_bt.app.confined import RosApp
 
+    folder.mkdir(parents=True, exist_ok=True)
     directory = Path("/dev/shm") / f"vla_bt-{os.getuid()}-soak-{os.getpid()}"
     directory.mkdir(mode=0o700)
     os.environ["VLA_BT_RUNTIME_DIR"] = str(directory)
     options = Namespace(policy=policy, guard="on", hold_s=20.0, camera=camera)
     series: dict[str, Pieces] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    app = RosApp(options, folder, directory)
+    app: RosApp | None = None
     try:
+        app = RosApp(options, folder, directory)
         _wait_ready(app)
         began_s = sample_s = time.monotonic()
         reloads = [seconds * (number + 1) / (RELOADS + 1) for number in range(RELOADS)]
@@ -65,7 +66,8 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
                 reloaded += _reload(directory)
         row = app.row()
     finally:
-        app.close()
+        if app is not None:
+            app.close()
         shutil.rmtree(directory, ignore_errors=True)
     warming_s = min(WARMING_S, WARMING_SHARE * seconds)
     slopes = {role: _slope(pieces, warming_s) for role, pieces in series.items()}

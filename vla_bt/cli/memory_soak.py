@@ -61,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
     except RuntimeError as problem:
         print(f"vla-bt memory soak: {problem} (logs: {folder})", file=sys.stderr)
         return 1
+    except OSError as error:
+        raise SettingsError(f"{error.filename or folder}: {error.strerror or error}") from None
     plot = folder / "soak.png"
     draw(outcome, plot)
     (folder / "series.json").write_text(json.dumps(outcome["series"]), encoding="utf-8")

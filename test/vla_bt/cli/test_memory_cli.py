@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -129,6 +130,20 @@ def test_a_rate_is_judged_only_where_the_machine_gave_one() -> None:
     assert list(judge_rate(20.0, 18.9, 20.0).values()) == [False]
     assert list(judge_rate(25.0, 19.1, 20.0).values()) == [True]
     assert judge_rate(6.3, 6.3, 20.0) == {"tick rate: too busy a machine to judge, 6.3 of 20 Hz before the hog came": False}
+
+
+@pytest.mark.parametrize("verb", ["soak", "stress"])
+def test_a_folder_that_is_a_file_is_one_line_and_nothing_is_left(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory_stress, "read_system", lambda: SystemMemory(16_000.0, 16_500.0, 0.0))
+    file = tmp_path / "file"
+    file.write_text("mine")
+    before = set(Path("/dev/shm").glob(f"vla_bt-*-{os.getpid()}"))
+    assert main(["memory", verb, "--folder", str(file)]) == 2
+    assert capsys.readouterr().err.strip() == f"vla-bt memory: {file}: File exists"
+    assert set(Path("/dev/shm").glob(f"vla_bt-*-{os.getpid()}")) == before
+    assert file.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
