@@ -54,7 +54,7 @@ def test_flipped_worlds_are_the_same_world() -> None:
 
 
 def test_paraphrases_are_understood_and_none_was_trained_on() -> None:
-    known = {sentence for side in ("left", "right") for boxes in (1, 2) for sentence in all_sentences(side, boxes, "train")}
+    apart = {sentence for side in ("left", "right") for boxes in (1, 2) for sentence in all_sentences(side, boxes, "test")}
     found = jobs("paraphrases")
     assert len({job.cell for job in found}) >= 20
     for job in found:
@@ -64,7 +64,7 @@ def test_paraphrases_are_understood_and_none_was_trained_on() -> None:
         assert len(steps) == len(plan.steps) == 1, job.goal
         assert (steps[0].place, steps[0].side) == ("cup", job.side), job.goal
         own = job.cell.startswith("go around boxes on the side to the cup")
-        assert own == (steps[0].text in known), job.goal
+        assert own == (job.goal not in apart), job.goal
 
 
 def test_hard_has_every_stress_and_stress_has_each_alone() -> None:
@@ -124,11 +124,11 @@ def test_tests_never_use_seeds_of_training() -> None:
         ("ranges: {fov_deg: [1, 1000000000]}\n", 1, "expected a number from 10 to 120"),
         ("time_limit_s: 10\nscript:\n  - {at_s: 60, goal: '{goal}'}\n", 3, "at 60 s the run is over: time_limit_s is 10"),
         ("time_limit_s: 10\nfaults:\n  - {at_s: 10, camera: lost}\n", 3, "at 10 s the run is over"),
-        ("goals:\n  - go to the cup\n  - go leftwards round {boxes} to the cup\n", 3, "which side it tells is not understood"),
+        ("goals:\n  - go to the cup\n  - go lefterly round {boxes} to the cup\n", 3, "which side it tells is not understood"),
         ("goals:\n  - keep {boxes} on your {side} and go to the cup\n", 2, "read as passing on the right; say it: side: left |"),
-        ("script:\n  - {at_s: 0, goal: go leftwards round the box to the cup}\n", 2, "which side it tells is not understood"),
+        ("script:\n  - {at_s: 0, goal: go lefterly round the box to the cup}\n", 2, "which side it tells is not understood"),
         ("side: west\n", 1, "side is 'west'"),
-        ("about: x\nmost_drop_points: 5\n", 2, "expected two goals or more"),
+        ("about: x\nmost_drop_points: 5\n", 2, "it needs two, and no one_by_one"),
         ("required_share_each: cell\n", 1, "needs a required_share"),
         ("counts:\n  luck: 1\n", 2, "counts: unknown 'luck'; known: side"),
         ("counts:\n  goal_ends: [won]\n", 2, "expected one of reached"),
@@ -278,7 +278,7 @@ def test_what_else_is_asked_for_counts(counts: Counts, changes: dict[str, Any], 
         ("go around {boxes} on the {side} to the cup", "left"),
         ("on the {side}-hand side of {boxes}, go to the cup", "left"),
         ("pass {boxes} on the {side}; go to the cup", "left"),
-        ("proceed {side}wards round {boxes} until reaching the mug", "left"),
+        ("proceed {side}erly round {boxes} until reaching the mug", "left"),
         ("keep {boxes} on your {other} and go to the cup", "left"),
         ("go around {boxes} on the {other} to the cup", "right"),
         ("keep the box on your right and go to the cup", "left"),
@@ -301,8 +301,8 @@ def test_the_told_side_is_what_the_sentence_means_not_a_word_in_it(template: str
 def test_a_file_may_say_the_side_where_the_words_cannot(said: str, side: str) -> None:
     told = blanks("right", "the box")
     with pytest.raises(UnclearSideError):
-        told_side("go {other}wards round {boxes} to the cup", told)
-    assert told_side("go {other}wards round {boxes} to the cup", told, said) == side
+        told_side("go {other}erly round {boxes} to the cup", told)
+    assert told_side("go {other}erly round {boxes} to the cup", told, said) == side
 
 
 def test_who_passes_on_the_wrong_side_fails_however_the_side_was_told(tmp_path: Path) -> None:
