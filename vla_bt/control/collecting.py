@@ -3,8 +3,9 @@
     n  begin a demonstration: choose scenario, pattern, distance, position    m  end it
     k  play the guide of what was chosen, or stop playing it                  p  how far the plan is
 
-A guide is the key presses of the newest core demonstration of the same scenario, distance and position, with their times. Nobody
-writes one by hand: the first core demonstration of a kind makes it.
+A guide is the key presses of the newest core demonstration of the same scenario, distance and position, with their times; where
+a plan wants no core demonstration of that kind, of the nearest one of the scenario, else of its mirror image, left and right keys
+swapped. Nobody writes one by hand: the first core demonstration makes it.
 
 Promises: pure but for the guides' files; while a choice is open no key drives; a key pressed by the person ends the playing; a
 guide holds driving keys alone, whatever its file says.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from vla_bt.control.teleop_console import QUIT_KEYS, STOP, Action, Kind, TeleopConsole
 from vla_bt.control.teleop_keys import DIRECTIONS, TeleopKeys
+from vla_bt.episodes.mirror import mirror_keys, mirror_words
 from vla_bt.episodes.plan import Cell
 from vla_bt.episodes.schema import DISTANCES, PATTERNS, POSITIONS
 from vla_bt.sim.scenes import SCENE_NAMES
@@ -62,6 +64,30 @@ class Guides:
         fine = all(0.0 <= at_s <= LONGEST_S and key in DIRECTIONS for at_s, key in guide)
         return tuple(sorted(guide)) if fine else ()
 
+    def nearest(self, cell: Cell) -> tuple[Guide, str]:
+        """Return the guide of a kind or of the one most like it, and which that is in words; empty for its own, or for none.
+
+        Of the same scenario first, then of the other side's; there the same position first, then the nearest distance.
+        """
+        guide = self.find(cell)
+        if guide:
+            return guide, ""
+        others = [(distance, position) for distance in DISTANCES for position in POSITIONS]
+        for mirrored in (False, True):
+            scenario, own = (mirror_words(word) if mirrored else word for word in (cell.scenario, cell.position))
+
+            def far(kind: tuple[str, str], own: str = own) -> tuple[int, int]:
+                along = abs(DISTANCES.index(kind[0]) - DISTANCES.index(cell.distance))
+                return abs(POSITIONS.index(kind[1]) - POSITIONS.index(own)), along
+
+            for distance, position in sorted(others, key=far):
+                found = self.find(Cell(scenario, PATTERNS[0], distance, position))
+                if found and mirrored:
+                    found = tuple((at_s, mirror_keys(key)) for at_s, key in found)
+                if found:
+                    return found, f"{'mirrored from' if mirrored else 'of'} {scenario} {distance} {position}"
+        return (), ""
+
     def keep(self, cell: Cell, guide: Guide) -> Path:
         """Write the guide of a kind, in place of an older one; returns its file.
 
@@ -103,6 +129,7 @@ class CollectingConsole(TeleopConsole):
         self._presses: list[tuple[float, str]] = []
         self._playing: list[tuple[float, str]] = []  # times on the clock of feed and advance
         self._guide: Guide = ()
+        self._guide_from = ""
 
     @property
     def prompt(self) -> str:
@@ -159,7 +186,7 @@ class CollectingConsole(TeleopConsole):
         if len(self._chosen) < len(_CHOICES):
             return None
         self.cell, self._chosen = Cell(*self._chosen), None
-        self._guide = self._guides.find(self.cell)
+        self._guide, self._guide_from = self._guides.nearest(self.cell)
         self._began_s = None
         return Action(Kind.DEMONSTRATE, " ".join(self.cell))
 
@@ -194,5 +221,6 @@ class CollectingConsole(TeleopConsole):
     def guide_in_words(self) -> str:
         """Say whether there is a guide of what was chosen last."""
         if not self._guide:
-            return "no guide yet: a core demonstration makes one"
-        return f"guide of {len(self._guide)} keys, k plays it: {self.key_pattern}"
+            return "no guide yet: a core demonstration of this scenario or its mirror image makes one"
+        whose = f" ({self._guide_from})" if self._guide_from else ""
+        return f"guide of {len(self._guide)} keys{whose}, k plays it: {self.key_pattern}"

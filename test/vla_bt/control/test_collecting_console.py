@@ -10,7 +10,7 @@ import pytest
 from vla_bt.control.collecting import CollectingConsole, Guides
 from vla_bt.control.teleop_console import Action, Kind
 from vla_bt.control.teleop_keys import TeleopKeys
-from vla_bt.episodes.plan import Cell
+from vla_bt.episodes.plan import Cell, load_plan
 
 CELL = Cell("1box_vert_right", "core", "medium", "left")
 VARIANT = CELL._replace(pattern="variant")
@@ -81,6 +81,25 @@ def test_a_core_demonstration_becomes_the_guide_of_its_kind(console: CollectingC
     assert guides.find(VARIANT) == tuple(presses)
     assert console.key_pattern == "w q space r"
     assert "k plays it" in console.guide_in_words
+
+
+def test_where_the_plan_wants_no_core_demonstration_the_nearest_guide_serves(console: CollectingConsole, guides: Guides) -> None:
+    plan = load_plan("document")
+    variant = Cell("1box_vert_left", "variant", "close", "center")
+    assert variant in plan.targets
+    assert variant._replace(pattern="core") not in plan.targets  # so no guide of its own can ever come
+    assert guides.nearest(variant) == ((), "")
+    core = [cell for cell in plan.targets if (cell.scenario, cell.pattern) == ("1box_vert_left", "core")]
+    for cell in core:
+        guides.keep(cell, ((0.5, "w"), (1.0, "q" if cell.position == "center" else "r")))
+    assert guides.nearest(variant) == (((0.5, "w"), (1.0, "q")), "of 1box_vert_left medium center")
+    pressed(console, "n1212")  # scenario 1, variant, close, center
+    assert console.cell == variant
+    assert console.key_pattern == "w q"
+    assert console.guide_in_words == "guide of 2 keys (of 1box_vert_left medium center), k plays it: w q"
+    other_side = Cell("1box_vert_right", "variant", "far", "left")
+    assert guides.nearest(other_side) == (((0.5, "w"), (1.0, "t")), "mirrored from 1box_vert_left far right")
+    assert guides.nearest(Cell("2box_hori_left", "variant", "far", "left")) == ((), "")
 
 
 def test_a_guide_presses_the_same_keys_at_the_same_times(console: CollectingConsole) -> None:
