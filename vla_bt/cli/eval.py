@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   vla-bt eval document --policy default --policy expert --policy untrained --jobs 2      side by side
   vla-bt eval hard stress --seeds 10000:10400 --jobs 2 --out runs/eval/hard
   vla-bt eval flipped paraphrases --policy runs/train/small-cnn/best
-  vla-bt eval document --policy default --camera 1280x720 --seeds 0:1
+  vla-bt eval document --policy default --camera own --camera 1280x720 --seeds 0:1       does the frames' size matter?
   vla-bt eval document --policy expert --where scene=1box_vert_left distance=close       a cell of the table
   vla-bt eval document --policy expert --ros                 30 runs in lockstep and over the real processes
 
@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
         help="measure a policy in scripted scenarios",
         description="Run scenarios (config/scenarios/*.yaml, or a file of your own) through the whole tree in lockstep. The "
         "simulator's truth judges: stopped within 0.4 m of the cup having claimed it, nothing touched, every box passed on the "
-        "told side. Exit code 0 only if the first policy reaches in each scenario the share of successes that it requires.",
+        "told side. Exit code 0 only if the first policy passes all that each scenario requires, and no run of it crashed.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +53,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seeds", metavar="FIRST:END", help="scene seeds, END not included (default: the scenario's)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, one thread each (default 1)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep every run there (default: runs/eval/<time>)")
-    parser.add_argument("--camera", metavar="WxH", help="render the policy's frames at this size (default: the one it asks for)")
+    parser.add_argument(
+        "--camera",
+        action="append",
+        metavar="WxH",
+        help="render the policy's frames at this size (default: own, the one it asks for); several times to compare: the same "
+        "worlds at each, and success may differ by 5 points",
+    )
     parser.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="only runs with this scene, seed, cell, ...")
     parser.add_argument("--ros", action="store_true", help="30 of the runs, each in lockstep and over the real processes")
     parser.add_argument("--print-jobs", action="store_true", help="run nothing: print each run as a line of JSON")
@@ -106,7 +112,7 @@ def _parts(options: argparse.Namespace) -> list[tuple[Any, list[Any]]]:
     if not options.scenarios:
         raise SettingsError(f"which scenario? known: {', '.join(scenario_names())}, or a .yaml file")
     seeds = parse_seeds(options.seeds, "--seeds") if options.seeds else None
-    camera = _camera(options.camera)
+    cameras = list(dict.fromkeys(_camera(size) for size in options.camera or ["own"]))
     where = _where(options.where)
     policies = list(dict.fromkeys(options.policy or ["default"]))
     for policy in policies:
@@ -116,24 +122,31 @@ def _parts(options: argparse.Namespace) -> list[tuple[Any, list[Any]]]:
         name, scenario = load_scenario(source)
         for policy in policies:
             own = seeds or parse_seeds(scenario.seeds, name)
-            jobs = list(jobs_of(name, scenario, policy, own, camera))
-            jobs = [job for job in jobs if all(str(getattr(job, key)) == value for key, value in where.items())]
-            if jobs:
-                parts.append((Part(source, name, scenario, policy, own, camera, []), jobs))
+            for camera in cameras:
+                jobs = list(jobs_of(name, scenario, policy, own, camera))
+                jobs = [job for job in jobs if all(str(getattr(job, key)) == value for key, value in where.items())]
+                if jobs:
+                    parts.append((Part(source, name, scenario, policy, own, camera, []), jobs))
     if not parts:
         raise SettingsError(f"no run has {' '.join(options.where)} with these seeds")
     return parts
 
 
-def _camera(text: str | None) -> tuple[int, ...]:
+def _camera(text: str) -> tuple[int, ...]:
+    from vla_bt.eval.job import check_camera
     from vla_bt.settings import SettingsError
 
-    if text is None:
+    if text == "own":
         return ()
     found = re.fullmatch(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})", text)
     if found is None:
-        raise SettingsError(f"--camera is '{text}'; expected WIDTHxHEIGHT such as 1280x720")
-    return int(found[1]), int(found[2])
+        raise SettingsError(f"--camera is '{text}'; expected WIDTHxHEIGHT such as 1280x720, or own")
+    size = int(found[1]), int(found[2])
+    try:
+        check_camera(size)
+    except ValueError as error:
+        raise SettingsError(f"--camera: {error}") from None
+    return size
 
 
 def _where(entries: list[str]) -> dict[str, str]:
@@ -193,6 +206,7 @@ def _clock(seconds: float) -> str:
 def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    from vla_bt.eval.checks import between_sizes
     from vla_bt.eval.report import comparison, in_words, report
     from vla_bt.eval.runner import run_jobs
 
@@ -200,7 +214,7 @@ def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -
     everything = [job for _, jobs in parts for job in jobs]
     progress = _Progress(len(everything))
     try:
-        outcomes = run_jobs(everything, options.jobs, folder, progress)
+        outcomes = run_jobs(everything, options.jobs, folder, progress, _note)
     except KeyboardInterrupt:
         words = f"interrupted: {progress.ran} new runs are kept; the same command with --out {folder} goes on"
         print(f"\nvla-bt eval: {words}", file=sys.stderr)
@@ -210,9 +224,10 @@ def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -
         filled.append(replace(part, outcomes=outcomes[at : at + len(jobs)]))
         at += len(jobs)
     entries = [report(part) for part in filled]
+    sizes = between_sizes(filled)
     timing = progress.timing(options.jobs)
-    whole = {"result": entries, "timing": timing}
-    _write(folder, filled, entries, timing)
+    whole = {"result": entries, "sizes": sizes, "timing": timing}
+    _write(folder, filled, whole)
     if options.json:
         print(json.dumps(whole, indent=2))
     else:
@@ -220,6 +235,9 @@ def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -
         side_by_side = comparison(entries)
         if side_by_side:
             print("\n" + side_by_side)
+        for size in sizes:
+            verdict = "passed" if size["passed"] else "NOT PASSED"
+            print(f"\n{size['scenario']}, policy {size['policy']}: {size['check']} -> {size['found']}: {verdict}")
         print(
             f"\ntook {timing['wall_s']:.0f} s with {options.jobs} job(s): {timing['simulated_per_wall']:.1f} simulated seconds a "
             f"second, {timing['simulated_per_wall_and_job']:.1f} a second and job, "
@@ -227,18 +245,22 @@ def _evaluate(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -
         )
         print(f"report: {folder / 'report.html'}")
     first = filled[0].policy
-    return 0 if all(entry["passed"] for entry in entries if entry["policy"] == first) else 1
+    return 0 if all(entry["passed"] for entry in (*entries, *sizes) if entry["policy"] == first) else 1
 
 
-def _write(folder: Path, parts: list[Any], entries: list[dict[str, Any]], timing: dict[str, Any]) -> None:
+def _note(line: str) -> None:
+    print(f"vla-bt eval: {line}", file=sys.stderr, flush=True)
+
+
+def _write(folder: Path, parts: list[Any], whole: dict[str, Any]) -> None:
     """Write the report's files, each there whole or not at all."""
     from vla_bt.eval.junit import junit_xml
     from vla_bt.eval.page import page
 
     texts = {
-        "report.json": json.dumps({"result": entries, "timing": timing}, indent=2) + "\n",
+        "report.json": json.dumps(whole, indent=2) + "\n",
         "junit.xml": junit_xml(parts),
-        "report.html": page(parts, entries, timing, folder),
+        "report.html": page(parts, whole["result"], whole["timing"], folder, whole["sizes"]),
     }
     for name, text in texts.items():
         fresh = folder / f".{name}.tmp"
@@ -249,7 +271,7 @@ def _write(folder: Path, parts: list[Any], entries: list[dict[str, Any]], timing
 def _both_ways(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) -> int:
     """Run some jobs in lockstep and over the real processes; exit code 0 when successes differ by at most 10 points."""
     from vla_bt.eval.real import check_possible, in_words, spread
-    from vla_bt.eval.runner import run_safely
+    from vla_bt.eval.runner import check_policy, run_safely
     from vla_bt.settings import SettingsError
 
     policies = {part.policy for part, _ in parts}
@@ -258,6 +280,7 @@ def _both_ways(parts: list[tuple[Any, list[Any]]], options: argparse.Namespace) 
     jobs = spread([job for _, some in parts for job in some])
     for job in jobs:
         check_possible(job)
+    check_policy(jobs[0].policy)
     folder = options.out or Path("runs") / "eval" / time.strftime("%Y%m%d_%H%M%S_ros")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{len(jobs)} runs in lockstep", file=sys.stderr, flush=True)

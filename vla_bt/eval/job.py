@@ -207,6 +207,11 @@ class Job:
         return scene
 
     @property
+    def wall_limit_s(self) -> float:
+        """What it may take on the wall clock [s]; a run that takes longer hangs, however busy the machine is."""
+        return 120.0 + 20.0 * self.time_limit_s
+
+    @property
     def last_event_s(self) -> float:
         """When the last event ends [s]; an endless one counts by its beginning."""
         return max((event.at_s + (0.0 if math.isinf(event.for_s) else event.for_s) for event in self.events), default=0.0)

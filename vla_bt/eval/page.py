@@ -13,10 +13,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from vla_bt.eval.checks import Outcome, grouped
 from vla_bt.eval.job import Job
 from vla_bt.eval.page_style import FRAME, SCRIPT, STYLE
 from vla_bt.eval.plots import SOURCES, interval_svg, path_svg, paths_svg, velocity_svg
-from vla_bt.eval.report import AXES, Outcome, Part, grouped, job_command, summarise
+from vla_bt.eval.report import AXES, Part, job_command, summarise
 from vla_bt.sim.scenes import DISTANCES, PATTERNS, POSITIONS
 
 FAILURES_SHOWN, RUNS_SHOWN, WORLDS_SHOWN = 40, 48, 8
@@ -25,7 +26,9 @@ FAILURES_SHOWN, RUNS_SHOWN, WORLDS_SHOWN = 40, 48, 8
 Html = str
 
 
-def page(parts: list[Part], entries: list[dict[str, Any]], timing: dict[str, Any], folder: Path) -> Html:
+def page(
+    parts: list[Part], entries: list[dict[str, Any]], timing: dict[str, Any], folder: Path, sizes: Iterable[dict[str, Any]] = ()
+) -> Html:
     """Return the page.
 
     Parameters
@@ -36,6 +39,8 @@ def page(parts: list[Part], entries: list[dict[str, Any]], timing: dict[str, Any
         Figures of speed.
     folder : Path
         Where the failures' pictures lie.
+    sizes : iterable of dict
+        :func:`vla_bt.eval.checks.between_sizes`.
     """
     failures = sum(not outcome["ok"] for part in parts for outcome in part.outcomes)
     runs = sum(len(part.outcomes) for part in parts)
@@ -45,7 +50,7 @@ def page(parts: list[Part], entries: list[dict[str, Any]], timing: dict[str, Any
         "touched, passed on the told side. Intervals are Wilson's, 95 %.</p>",
         f"<p class='quiet'>{_speed(timing)}</p>",
         "<nav>" + " ".join(f"<a href='#{name}'>{label}</a>" for name, label in _SECTIONS) + "</nav></header>",
-        _summary(entries),
+        _summary(entries, sizes),
         _failures(parts, folder),
         _tables(parts, entries),
         _worlds(parts),
@@ -103,7 +108,7 @@ _FIGURES = (
 )
 
 
-def _summary(entries: list[dict[str, Any]]) -> Html:
+def _summary(entries: list[dict[str, Any]], sizes: Iterable[dict[str, Any]]) -> Html:
     heads = "".join(f"<th>{escape(head)}</th>" for head, _, _ in _FIGURES)
     rows = []
     for scenario in dict.fromkeys(entry["scenario"] for entry in entries):
@@ -114,16 +119,24 @@ def _summary(entries: list[dict[str, Any]]) -> Html:
                 about = f"<div class='quiet'>{escape(entry['about'])}</div>"
                 first = f"<th rowspan='{len(some)}' scope='rowgroup'>{escape(scenario)}{about}</th>"
             mark = "<span class='good'>passed</span>" if entry["passed"] else "<span class='bad'>not passed</span>"
-            required = f"{mark} <span class='quiet'>({entry['required_share']:.0%} required)</span>"
+            required = mark + "".join(_check(check) for check in entry["checks"])
+            if entry["told_no_side"]:
+                required += f"<div class='quiet'>{entry['told_no_side']} runs were told no side: it is not judged</div>"
             figures = "".join(f"<td class='number'>{_figure(entry['all'][name], unit)}</td>" for _, name, unit in _FIGURES)
-            policy = f"<td>{escape(entry['policy'])}<div class='quiet'>{_label(entry)}</div></td>"
+            policy = f"<td>{escape(entry['who'])}<div class='quiet'>{_label(entry)}</div></td>"
             rows.append(f"<tr>{first}{policy}<td class='wide'>{_share(entry['all'])}<div>{required}</div></td>{figures}</tr>")
+    compared = "".join(f"<div>{escape(size['scenario'])}, {escape(size['policy'])}: {_check(size)}</div>" for size in sizes)
     return (
         "<section id='summary'><h2>Summary</h2><div class='scroll'><table><thead><tr><th>scenario</th><th>policy</th>"
         f"<th>successes</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         "<p class='quiet'>Time, way and roughness (mean change of velocity) are medians of the successes; false 'reached' and "
-        "touched count all runs.</p></section>"
+        f"touched count all runs.</p>{compared}</section>"
     )
+
+
+def _check(check: dict[str, Any]) -> Html:
+    kind = "quiet" if check["passed"] else "bad"
+    return f"<div class='{kind}'>{escape(check['check'])}: {escape(check['found'])}</div>"
 
 
 # ---------------------------------------------------------------------- failures
@@ -141,7 +154,7 @@ def _failures(parts: list[Part], folder: Path) -> Html:
         shown = _spread(failed, FAILURES_SHOWN)
         rest = f"<p class='quiet'>{len(shown)} of {len(failed)} are shown, of each kind.</p>" if len(shown) < len(failed) else ""
         cards = "".join(_card(outcome, folder, opened=index < 3) for index, outcome in enumerate(shown))
-        blocks.append(f"<h3>{escape(part.name)}, {escape(part.policy)}: {len(failed)} failed ({reasons})</h3>{rest}{cards}")
+        blocks.append(f"<h3>{escape(part.name)}, {escape(part.who)}: {len(failed)} failed ({reasons})</h3>{rest}{cards}")
     return f"<section id='failures'><h2>Failures</h2>{''.join(blocks) or '<p>None.</p>'}</section>"
 
 
@@ -227,7 +240,7 @@ def _legend() -> Html:
 def _tables(parts: list[Part], entries: list[dict[str, Any]]) -> Html:
     blocks = []
     for part, entry in zip(parts, entries, strict=True):
-        title = f"<h3>{escape(part.name)}, {escape(part.policy)}</h3>"
+        title = f"<h3>{escape(part.name)}, {escape(part.who)}</h3>"
         margins = "".join(_margin(name, rows) for name, rows in entry["by"].items() if len(rows) > 1)
         blocks.append(f"{title}<div class='columns'>{margins}</div>{_matrix(part)}")
     return f"<section id='tables'><h2>Tables</h2>{''.join(blocks)}</section>"
@@ -278,7 +291,7 @@ def _cell(part: Part, some: list[Outcome], where: dict[str, str]) -> Html:
 
 
 def _world(outcome: Outcome) -> str:
-    job = {name: value for name, value in outcome["job"].items() if name != "policy"}
+    job = {name: value for name, value in outcome["job"].items() if name not in ("policy", "camera")}
     return json.dumps(job)
 
 
@@ -298,7 +311,7 @@ def _worlds(parts: list[Part]) -> Html:
             job = Job.from_json(json.dumps(next(one for one in found if one is not None)["job"]))
             picture = paths_svg(job, [one["trace"] if one else [] for one in found], 280)
             words = " ".join(
-                f"<span class='key p{index % 6}'>{escape(part.policy)} {_mark(one)}</span>"
+                f"<span class='key p{index % 6}'>{escape(part.who)} {_mark(one)}</span>"
                 for index, (part, one) in enumerate(zip(some, found, strict=True))
             )
             figures.append(f"<figure>{picture}<figcaption>{_place(job.to_dict())}<br>{words}</figcaption></figure>")
@@ -324,7 +337,7 @@ def _gallery(parts: list[Part]) -> Html:
         figures = "".join(_thumb(outcome) for outcome in shown)
         words = f"{len(shown)} of {len(traced)} runs" if len(shown) < len(traced) else f"{len(traced)} runs"
         blocks.append(
-            f"<details{' open' if len(parts) == 1 else ''}><summary>{escape(part.name)}, {escape(part.policy)}: {words}</summary>"
+            f"<details{' open' if len(parts) == 1 else ''}><summary>{escape(part.name)}, {escape(part.who)}: {words}</summary>"
             f"<div class='gallery'>{figures}</div></details>"
         )
     return f"<section id='runs'><h2>Ways and velocities</h2>{_legend()}{''.join(blocks)}</section>"
@@ -349,7 +362,7 @@ def _again(entries: Iterable[dict[str, Any]]) -> Html:
         words = "; ".join(f"code {version['code']}, weights {version['policy']}" for version in versions) or "unknown"
         mixed = " <b class='bad'>several versions are mixed</b>" if len(versions) > 1 else ""
         rows.append(
-            f"<tr><th>{escape(entry['scenario'])}, {escape(entry['policy'])}</th><td>seeds {escape(entry['seeds'])}<br>"
+            f"<tr><th>{escape(entry['scenario'])}, {escape(entry['who'])}</th><td>seeds {escape(entry['seeds'])}<br>"
             f"<span class='quiet'>{escape(words)}</span>{mixed}</td><td>{_command(entry['again'])}</td></tr>"
         )
     return (

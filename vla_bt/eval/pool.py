@@ -1,7 +1,8 @@
 """Worker processes that run jobs: one job at a time each, so that it is known which one a process died of.
 
 Promises: a job whose process dies is reported as such and the others go on in a fresh process; Ctrl-C reaches the caller alone,
-and when it leaves the pool every worker has ended; a worker whose caller is gone ends after its job at the latest.
+and when it leaves the pool every worker has ended; a worker whose caller is gone ends after its job at the latest; one that hangs
+is ended, and its job reported as crashed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -18,6 +20,7 @@ from vla_bt.eval.job import Job
 
 Outcome = dict[str, Any]
 Runner = Callable[[Job], Outcome]
+Limit = Callable[[Job], float]
 PATIENCE_S = 2.0
 
 
@@ -49,9 +52,10 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.job: Job | None = None
+        self.until_s = 0.0
 
-    def give(self, job: Job) -> None:
-        self.job = job
+    def give(self, job: Job, limit_s: float) -> None:
+        self.job, self.until_s = job, time.monotonic() + limit_s
         with contextlib.suppress(BrokenPipeError):  # it died while idle: the wait sees that
             self.pipe.send(job.to_json())
 
@@ -64,13 +68,19 @@ class _Worker:
             self.process.join(PATIENCE_S)
 
 
-def run_parallel(jobs: list[Job], processes: int, run: Runner) -> Iterator[Outcome]:
+def _usual_limit_s(job: Job) -> float:
+    return job.wall_limit_s + PATIENCE_S  # the run itself says so first, if it still can
+
+
+def run_parallel(jobs: list[Job], processes: int, run: Runner, limit_s: Limit = _usual_limit_s) -> Iterator[Outcome]:
     """Yield outcomes as they come.
 
     Parameters
     ----------
     run : callable
         Importable in a fresh process; runs one job.
+    limit_s : callable
+        What a job may take on the wall clock [s].
     """
     one_thread()
     left = list(reversed(jobs))
@@ -78,24 +88,30 @@ def run_parallel(jobs: list[Job], processes: int, run: Runner) -> Iterator[Outco
     try:
         for _ in range(min(processes, len(jobs))):
             workers.append(_Worker(run))
-            workers[-1].give(left.pop())
+            workers[-1].give(left[-1], limit_s(left.pop()))
         while busy := [worker for worker in workers if worker.job is not None]:
-            for pipe in wait([worker.pipe for worker in busy]):
-                worker = next(worker for worker in busy if worker.pipe is pipe)
+            first_s = min(worker.until_s for worker in busy) - time.monotonic()
+            ready = wait([worker.pipe for worker in busy], max(0.0, first_s))
+            hung = [worker for worker in busy if worker.pipe not in ready and worker.until_s <= time.monotonic()]
+            for worker in [worker for worker in busy if worker.pipe in ready] + hung:
                 job, worker.job = worker.job, None
                 assert job is not None
+                words = f"no end after {limit_s(job):.0f} s of the wall clock: its process was ended"
                 try:
-                    outcome = worker.pipe.recv()
+                    outcome = worker.pipe.recv() if worker not in hung else None
                 except (EOFError, ConnectionResetError):
+                    outcome = None
                     worker.process.join(PATIENCE_S)
-                    outcome = crashed(job, f"its process ended with exit code {worker.process.exitcode}")
+                    words = f"its process ended with exit code {worker.process.exitcode}"
+                if outcome is None:
+                    outcome = crashed(job, words)
                     workers.remove(worker)
                     worker.end()
                     if left:
                         worker = _Worker(run)
                         workers.append(worker)
                 if left:
-                    worker.give(left.pop())
+                    worker.give(left[-1], limit_s(left.pop()))
                 yield outcome
     finally:
         for worker in workers:

@@ -15,7 +15,7 @@ from typing import Any
 from vla_bt.app.drive import CLOSED, SETTLE_S
 from vla_bt.app.lockstep import plain
 from vla_bt.app.processes import ProcessGroup
-from vla_bt.eval.job import Job
+from vla_bt.eval.job import USUAL_LATENCY_S, Job
 from vla_bt.eval.judge import Claim, GoalLog, Tick, judge, outcome_of
 from vla_bt.eval.run import TRACE_TICKS, UNTRAINED
 from vla_bt.eval.script import Event
@@ -51,6 +51,8 @@ def check_possible(job: Job) -> None:
     for name in ("boxes", "start", "camera"):
         if getattr(job, name):
             strange.append(name)
+    if job.policy_latency_s != USUAL_LATENCY_S:
+        strange.append("policy_latency_s")
     if not job.cup:
         strange.append("a room without a cup")
     if strange:

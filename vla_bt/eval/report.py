@@ -6,14 +6,14 @@ import json
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vla_bt.eval.checks import Outcome, checks_of, grouped
 from vla_bt.eval.scenario import Scenario
 from vla_bt.eval.stats import wilson
-
-Outcome = dict[str, Any]
+from vla_bt.goals.ledger import Evidence
 
 AXES = ("scene", "distance", "position", "pattern")
 """What a cell of the table is made of."""
@@ -40,6 +40,11 @@ class Part:
     seeds: range
     camera: tuple[int, ...]
     outcomes: list[Outcome]
+
+    @property
+    def who(self) -> str:
+        """The policy, and the size of its frames where that isn't its own."""
+        return f"{self.policy} at {'x'.join(map(str, self.camera))}" if self.camera else self.policy
 
     def command(self, **where: Any) -> str:
         """Return the line that runs those of its runs again whose job has these values."""
@@ -86,14 +91,6 @@ def _median(results: list[dict[str, Any]], name: str, digits: int) -> float | No
     return round(statistics.median(values), digits) if values else None
 
 
-def grouped(outcomes: list[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
-    """Split outcomes by a key, in order of first appearance."""
-    groups: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(key(outcome), []).append(outcome)
-    return groups
-
-
 def report(part: Part) -> dict[str, Any]:
     """Return the reproducible figures of one scenario with one policy."""
     outcomes = part.outcomes
@@ -115,16 +112,19 @@ def report(part: Part) -> dict[str, Any]:
         for outcome in outcomes
         if not outcome["ok"]
     ]
-    required = part.scenario.required_share
+    checks = checks_of(part.scenario, outcomes)
     return {
         "scenario": part.name,
         "about": part.scenario.about,
         "policy": part.policy,
+        "who": part.who,
         "info": info,
         "seeds": f"{part.seeds.start}:{part.seeds.stop}",
         "camera": list(part.camera),
-        "required_share": required,
-        "passed": bool(outcomes) and whole["ok"] >= required * len(outcomes) - 1e-9,
+        "required_share": part.scenario.required_share,
+        "checks": checks,
+        "passed": bool(outcomes) and all(check["passed"] for check in checks),
+        "told_no_side": sum(_unjudged_side(outcome) for outcome in outcomes),
         "all": whole,
         "by": by,
         "cells": rows,
@@ -134,10 +134,18 @@ def report(part: Part) -> dict[str, Any]:
     }
 
 
+def _unjudged_side(outcome: Outcome) -> bool:
+    """Tell whether a run came to the cup and nobody asks on which side."""
+    job = outcome["job"]
+    asked = job.get("expect", "reached") == "reached" and job.get("counts", {}).get("side", True)
+    arrived = any(claim["evidence"] == Evidence.POLICY.value for claim in (outcome["result"] or {}).get("claims", ()))
+    return bool(asked and arrived and not job.get("side"))
+
+
 def in_words(entry: dict[str, Any], shown_failures: int = 5) -> str:
     """Write a report for a terminal."""
     label = f" ({entry['info']['label']})" if entry["info"] else ""
-    lines = [f"{entry['scenario']}: policy {entry['policy']}{label}"]
+    lines = [f"{entry['scenario']}: policy {entry['who']}{label}"]
     lines.append(f"  {'':44s}{'ok':>9s}{'share':>8s}  95 % interval   false reached  time   failures")
     for group, rows in entry["by"].items():
         if len(rows) > 1:
@@ -153,8 +161,11 @@ def in_words(entry: dict[str, Any], shown_failures: int = 5) -> str:
         lines.append(f"  and {len(entry['failed']) - shown_failures} more failures; the report lists all")
     if len(entry["versions"]) > 1:
         lines.append(f"  NOTE: {len(entry['versions'])} versions of the code or the weights are mixed here")
-    verdict = "passed" if entry["passed"] else "NOT PASSED"
-    lines.append(f"  required: {entry['required_share']:.0%} of the runs -> {verdict}")
+    if entry["told_no_side"]:
+        lines.append(f"  NOTE: {entry['told_no_side']} runs were told no side: on which one they passed is not judged")
+    for check in entry["checks"]:
+        lines.append(f"  required: {check['check']} -> {check['found']}: {'passed' if check['passed'] else 'NOT PASSED'}")
+    lines.append(f"  {'passed' if entry['passed'] else 'NOT PASSED'}")
     return "\n".join(lines)
 
 
@@ -170,13 +181,13 @@ def _row(name: str, row: dict[str, Any]) -> str:
 def comparison(entries: Iterable[dict[str, Any]]) -> str:
     """Write the policies of several reports side by side, a scenario a line; empty when there is only one policy."""
     found = list(entries)
-    policies = list(dict.fromkeys(entry["policy"] for entry in found))
+    policies = list(dict.fromkeys(entry["who"] for entry in found))
     if len(policies) < 2:
         return ""
     shown = [policy if len(policy) <= 24 else "..." + policy[-21:] for policy in policies]
     lines = ["side by side (share of successes, 95 % interval)", f"  {'':18s}" + "".join(f"{name:>26s}" for name in shown)]
     for scenario in dict.fromkeys(entry["scenario"] for entry in found):
-        rows = {entry["policy"]: entry["all"] for entry in found if entry["scenario"] == scenario}
+        rows = {entry["who"]: entry["all"] for entry in found if entry["scenario"] == scenario}
         cells = []
         for policy in policies:
             row = rows.get(policy)

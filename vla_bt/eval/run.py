@@ -44,7 +44,7 @@ TRACE_TICKS = 4
 
 
 @functools.lru_cache(maxsize=2)
-def _network(name: str) -> Policy:
+def load_network(name: str) -> Policy:
     """Load a network once a process; ``reset`` starts it anew for each run."""
     from vla_bt.policy.runtime import set_threads
 
@@ -100,7 +100,7 @@ class ScenarioRun(LockstepRun):
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.noise = 0.0
+        self.noise, self.light = 0.0, 1.0
         self._waiting = list(job.events)
         self._under_way: list[Event] = []
         self.ticks: list[Tick] = []
@@ -117,18 +117,18 @@ class ScenarioRun(LockstepRun):
     def make_client(self) -> FaultyClient:
         """Make the policy and what the tree sees of it."""
         name = self.job.policy
-        policy = make_policy(name, self.world.truth) if name == "expert" else _network(name)
+        policy = make_policy(name, self.world.truth) if name == "expert" else load_network(name)
         source: FrameSource = self._frame
         return FaultyClient(policy, source, self.robot.now, self.policy_latency_s)
 
     def _frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:
-        """Render what the camera saw, at its own size if the job says one, with the script's noise."""
+        """Render what the camera saw, at its own size if the job says one, with the script's light and noise."""
         width, height = self.job.camera or (width, height)
         frame = self.robot.render_frame(sequence, width, height)
-        if frame is None or self.noise == 0.0:
+        if frame is None or (self.noise == 0.0 and self.light == 1.0):
             return frame
         grain = np.random.default_rng([self.job.seed, sequence, 263]).normal(0.0, self.noise, frame.shape)
-        return np.clip(frame + grain, 0, 255).astype(np.uint8)
+        return np.clip(self.light * frame + grain, 0, 255).astype(np.uint8)
 
     # ------------------------------------------------------------------ the script
 
@@ -165,6 +165,8 @@ class ScenarioRun(LockstepRun):
                 setattr(self.robot.faults, f"{event.do}_{value}", True)
             case "camera_noise", float():
                 self.noise = value
+            case "light", float():
+                self.light = value
             case "policy", _:
                 client.kill()
             case "latency_s", float():
@@ -186,6 +188,8 @@ class ScenarioRun(LockstepRun):
                 setattr(self.robot.faults, f"{event.do}_{event.value}", False)
             case "camera_noise":
                 self.noise = 0.0
+            case "light":
+                self.light = 1.0
             case "policy":
                 client.revive()
             case "latency_s":
@@ -246,6 +250,8 @@ def run_job(job: Job) -> dict[str, Any]:
     try:
         while not run.done():
             run.step()
+            if time.perf_counter() - began > job.wall_limit_s:
+                raise TimeoutError(f"no end after {job.wall_limit_s:.0f} s of the wall clock")
         first = run.world.first_contact
         contact = f"{' and '.join(first.geoms)} at {first.time_s:.2f} s" if first else ""
         result = plain(judge(job, run.scene, run.ticks, run.goal_log, run.world.truth(), contact, _counters(run)))

@@ -56,7 +56,7 @@ OWN_GOAL = "go around {boxes} on the {side} to the cup"
 """What is told where a file has no goals."""
 
 _BLANKS = ("side", "other", "boxes", "goal")
-_GROUPS = ("cell", "scene", "distance", "position", "pattern")
+_GROUPS = ("side", "cell", "scene", "distance", "position", "pattern")
 _ONCE = ("scenes", "distances", "positions", "patterns", "stresses", "goals")
 
 
@@ -159,8 +159,10 @@ def _scenario(content: Marked) -> Scenario:
                 raise entry.error(f"{name}: at {event.at_s:g} s the run is over: time_limit_s is {scenario.time_limit_s:g}")
     if "seeds" in marks:
         parse_seeds(scenario.seeds, marks["seeds"].where)
-    if scenario.most_drop_points < 100.0 and len(scenario.goals) < 2:
-        raise marks["most_drop_points"].error("most_drop_points compares the goals with the first; expected two goals or more")
+    if scenario.most_drop_points < 100.0 and (len(scenario.goals) < 2 or scenario.one_by_one):
+        raise marks["most_drop_points"].error(
+            "most_drop_points compares the goals with the first; expected two goals or more, and not one_by_one"
+        )
     if scenario.required_share_each and scenario.required_share == 0.0:
         raise marks["required_share_each"].error("required_share_each needs a required_share")
     _check_sides(scenario, marks)
@@ -317,6 +319,11 @@ def _combinations(scenario: Scenario, seed: int) -> list[tuple[str, str, str, st
 def _cell(scenario: Scenario, kind: str, goal: str, stresses: tuple[str, ...], side: str) -> str:
     if scenario.one_by_one and stresses:
         return stresses[0]
-    if scenario.both_sides:
-        return f"told {side}"
-    return goal.replace("{", "").replace("}", "") if len(scenario.goals) > 1 else kind
+    if len(scenario.goals) > 1:
+        return cell_of_goal(goal)
+    return f"told {side}" if scenario.both_sides else kind
+
+
+def cell_of_goal(goal: str) -> str:
+    """Return the cell of the runs with one of several goals."""
+    return goal.replace("{", "").replace("}", "")

@@ -79,6 +79,7 @@ VERBS: dict[str, Callable[[Marked, str], Value]] = {
     "emergency_stop": _words("pressed"),  # at the end released and reset
     "camera": _words("lost", "frozen"),
     "camera_noise": _number(0.0, 128.0),  # standard deviation [grey levels]
+    "light": _number(0.0, 1.0),  # share of the light that is left; at the end all of it
     "odometry": _words("lost"),
     "scan": _words("lost"),
     "policy": _words("killed"),  # at the end it is there again, without its memory

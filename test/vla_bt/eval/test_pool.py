@@ -12,10 +12,13 @@ from vla_bt.eval.scenario import jobs_of, load_scenario
 
 ANSWER_OR_DIE = """
 import os
+import time
 
 def answer(job):
     if job.seed % 3 == 1:
         os._exit(7)
+    if job.seed == 3:
+        time.sleep(100)
     return {"job": job.to_dict(), "ok": True}
 """
 
@@ -25,15 +28,19 @@ def some(count: int) -> list[Job]:
 
 
 @pytest.mark.slow
-def test_who_dies_is_known_and_the_others_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_dies_or_hangs_is_known_and_the_others_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "answering_or_dying.py").write_text(ANSWER_OR_DIE)
     monkeypatch.syspath_prepend(tmp_path)  # so that a fresh process finds it, too
     answer_or_die = importlib.import_module("answering_or_dying").answer
     jobs = some(5)
-    outcomes = {outcome["job"]["seed"]: outcome for outcome in run_parallel(jobs, 2, answer_or_die)}
+    outcomes = {
+        outcome["job"]["seed"]: outcome
+        for outcome in run_parallel(jobs, 2, answer_or_die, lambda job: 3.0 if job.seed == 3 else 300.0)
+    }
     assert sorted(outcomes) == [0, 1, 2, 3, 4]
-    assert [seed for seed, outcome in outcomes.items() if not outcome["ok"]] in ([1, 4], [4, 1])
+    assert [seed for seed, outcome in outcomes.items() if not outcome["ok"]] in ([1, 4, 3], [1, 3, 4], [4, 1, 3])
     assert outcomes[1] == crashed(jobs[1], "its process ended with exit code 7")
+    assert outcomes[3] == crashed(jobs[3], "no end after 3 s of the wall clock: its process was ended")
 
 
 def crash(job: Job) -> dict[str, Any]:
