@@ -161,7 +161,7 @@ def _scenario(content: Marked) -> Scenario:
         parse_seeds(scenario.seeds, marks["seeds"].where)
     if scenario.most_drop_points < 100.0 and (len(scenario.goals) < 2 or scenario.one_by_one):
         raise marks["most_drop_points"].error(
-            "most_drop_points compares the goals with the first; expected two goals or more, and not one_by_one"
+            "most_drop_points holds the goals against the first: it needs two, and no one_by_one"
         )
     if scenario.required_share_each and scenario.required_share == 0.0:
         raise marks["required_share_each"].error("required_share_each needs a required_share")
