@@ -1,12 +1,13 @@
 """What a container's memory limit leaves, and a confined group of our own: cgroup v2 and v1.
 
 Promises: reading looks at every level up to the root and changes nothing; a group made here is told apart by its name, holds only
-processes that were put into it by pid, and is removed by :meth:`Group.close`.
+processes that were put into it by pid, and is removed by :meth:`Group.close`, which leaves everything as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,9 @@ from vla_bt.settings import SettingsError
 
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+MOVES = 20
+"""So often a group is looked at again for processes that were started while it was being emptied."""
+
 _NO_LIMIT = 1 << 60  # v1 writes a number near 2**63 for "no limit"
 _V2 = ("memory.max", "memory.current", "inactive_file")
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -120,8 +124,31 @@ def _rows(text: str, name: str) -> list[int]:
     return [int(row[1]) for row in rows if len(row) == 2 and row[0] == name and row[1].isdigit()][:1]
 
 
+class Files:
+    """The few things that are done to a group's files; a test brings a kernel of its own."""
+
+    def read(self, path: Path) -> str:
+        """Return a file's text."""
+        return path.read_text(encoding="ascii")
+
+    def write(self, path: Path, text: str) -> None:
+        """Write to a file."""
+        path.write_text(text, encoding="ascii")
+
+    def make(self, path: Path) -> None:
+        """Make a group."""
+        path.mkdir()
+
+    def remove(self, path: Path) -> None:
+        """Remove an empty group."""
+        path.rmdir()
+
+
 class Group:
     """A memory-limited group under the one this process is in.
+
+    With v2 a group other than the very root may hold processes or share out memory among groups, not both. Where it holds
+    processes they move into a group beside the new one, and back again when it is closed.
 
     Parameters
     ----------
@@ -136,53 +163,79 @@ class Group:
         Where neither version lets us make one, with why.
     """
 
-    def __init__(self, name: str, limit: int, root: Path = ROOT, membership: Path = MEMBERSHIP) -> None:
+    def __init__(
+        self, name: str, limit: int, root: Path = ROOT, membership: Path = MEMBERSHIP, files: Files | None = None
+    ) -> None:
+        self._files = files or Files()
+        self._others: Path | None = None  # where those are that had to make room
         reasons: list[str] = []
-        for version, base, group in _groups(root, membership):
-            path = group / name
+        for version, _, group in _groups(root, membership):
+            self.version, self.path, self.limit = version, group / name, limit
             try:
                 if version == 2:
-                    self._open_v2(base, group, path, limit)
+                    self._open_v2(group)
                 else:
-                    self._open_v1(path, limit)
+                    self._open_v1()
             except (OSError, ValueError) as error:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+                self.close(patience=1)
                 reasons.append(f"cgroup v{version} at {group}: {getattr(error, 'strerror', None) or error}")
                 continue
-            self.version, self.path, self.limit = version, path, limit
             return
         raise SettingsError(
             "no writable memory cgroup, neither v2 nor v1, so no limit can be set here ("
             + ("; ".join(reasons) or "none is mounted")
-            + "); run as root, or in a container started with a writable /sys/fs/cgroup"
+            + "); run as root, in a container started with a writable /sys/fs/cgroup, or as 'systemd-run --user --scope -p "
+            "Delegate=yes vla-bt memory stress ...'"
         )
 
-    @staticmethod
-    def _open_v2(base: Path, group: Path, path: Path, limit: int) -> None:
-        if "memory" not in (group / "cgroup.controllers").read_text(encoding="ascii").split():
+    def _open_v2(self, group: Path) -> None:
+        files, sharing = self._files, group / "cgroup.subtree_control"
+        if "memory" not in files.read(group / "cgroup.controllers").split():
             raise ValueError("no memory controller")
-        if "memory" not in (group / "cgroup.subtree_control").read_text(encoding="ascii").split():
-            (group / "cgroup.subtree_control").write_text("+memory", encoding="ascii")
-        path.mkdir()
-        (path / "memory.max").write_text(str(limit), encoding="ascii")
+        if "memory" not in files.read(sharing).split():
+            try:
+                files.write(sharing, "+memory")
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                self._make_room(group)
+                files.write(sharing, "+memory")
+        files.make(self.path)
+        files.write(self.path / "memory.max", str(self.limit))
         with contextlib.suppress(OSError):
-            (path / "memory.swap.max").write_text("0", encoding="ascii")
+            files.write(self.path / "memory.swap.max", "0")
 
-    @staticmethod
-    def _open_v1(path: Path, limit: int) -> None:
-        path.mkdir()
-        (path / "memory.limit_in_bytes").write_text(str(limit), encoding="ascii")
+    def _make_room(self, group: Path) -> None:
+        """Move every process of a group into one beside the group to come."""
+        others = group / f"{self.path.name}-others"
+        self._files.make(others)
+        self._others = others
+        self._move(group, others)
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Move all processes, those included that start meanwhile; OSError where one can't be moved."""
+        for _ in range(MOVES):
+            pids = self._files.read(source / "cgroup.procs").split()
+            if not pids:
+                return
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    self._files.write(target / "cgroup.procs", pid)
+
+    def _open_v1(self) -> None:
+        files = self._files
+        files.make(self.path)
+        files.write(self.path / "memory.limit_in_bytes", str(self.limit))
         with contextlib.suppress(OSError):  # without swap accounting
-            (path / "memory.memsw.limit_in_bytes").write_text(str(limit), encoding="ascii")
+            files.write(self.path / "memory.memsw.limit_in_bytes", str(self.limit))
 
     def enter(self, pid: int = 0) -> None:
         """Put a process in; 0 is the caller itself, with what it starts from now on."""
-        (self.path / "cgroup.procs").write_text(str(pid or os.getpid()), encoding="ascii")
+        self._files.write(self.path / "cgroup.procs", str(pid or os.getpid()))
 
     def leave(self, pid: int = 0) -> None:
-        """Put a process back where the group is."""
-        (self.path.parent / "cgroup.procs").write_text(str(pid or os.getpid()), encoding="ascii")
+        """Put a process where the others are."""
+        self._files.write((self._others or self.path.parent) / "cgroup.procs", str(pid or os.getpid()))
 
     def usage(self) -> int:
         """Return what its processes take, without droppable page cache [bytes]."""
@@ -193,23 +246,31 @@ class Group:
     def kills(self) -> int:
         """Return how many of its processes the kernel has killed for want of memory."""
         name = "memory.events" if self.version == 2 else "memory.oom_control"
-        return sum(_rows((self.path / name).read_text(encoding="ascii"), "oom_kill"))
+        return sum(_rows(self._files.read(self.path / name), "oom_kill"))
 
     def members(self) -> list[int]:
         """Return the ids of the processes in it."""
-        return [int(pid) for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split()]
+        return [int(pid) for pid in self._files.read(self.path / "cgroup.procs").split()]
 
-    def close(self) -> None:
-        """Remove it; whoever is still in it is put back. What is left dying may take a moment."""
-        for _ in range(50):
+    def close(self, patience: int = 50) -> None:
+        """Remove it; whoever is still in it, and whoever had to make room, is put back. What is left dying may take a moment."""
+        self._remove(self.path, self._others or self.path.parent, patience)
+        if self._others is not None:
             with contextlib.suppress(OSError):
-                for pid in self.members():
-                    with contextlib.suppress(OSError):
-                        self.leave(pid)
+                self._files.write(self.path.parent / "cgroup.subtree_control", "-memory")
+            self._remove(self._others, self.path.parent, patience)
+            self._others = None
+
+    def _remove(self, group: Path, target: Path, patience: int) -> None:
+        for attempt in range(patience):
+            if attempt:
+                time.sleep(0.1)
+            with contextlib.suppress(OSError):
+                self._move(group, target)
             try:
-                self.path.rmdir()
+                self._files.remove(group)
                 return
             except FileNotFoundError:
                 return
             except OSError:
-                time.sleep(0.1)
+                continue
