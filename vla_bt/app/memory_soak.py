@@ -80,7 +80,9 @@ def soak(policy: str, seconds: float, folder: Path, camera: tuple[int, int], say
         "steps": row["steps"],
         "episodes": row["episodes"],
         "goals": row["goals"],
+        "looks_driven_by_policy": row["driven"],
         "stale_moves": row["stale"],
+        "oldest_answer_moved_on_s": row["oldest_s"],
         "growth_mb_h": {
             role: {name: round(value, 3) for name, value in zip(("slope", "low", "high"), found[:3], strict=True)}
             for role, found in judged.items()

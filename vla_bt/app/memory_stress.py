@@ -379,6 +379,7 @@ class Stress:
             "late_p99_ms": {"before": before["late_p99_ms"], "under": under["late_p99_ms"]},
             "ticks_driven_by_policy": row.get("driven", 0),
             "stale_moves": row.get("stale", 0),
+            "oldest_answer_moved_on_s": row.get("oldest_s", 0.0),
             "episodes": row.get("episodes", 0),
             "mode": row.get("mode", ""),
             "seconds": round(time.monotonic() - self._began_s, 1),

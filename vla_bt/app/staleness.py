@@ -1,25 +1,25 @@
 """Did the robot ever move on an answer that is stale, or of a policy that is gone? Judged by what the gate lets pass.
 
-Promises: an answer's age is what the tree said of it plus the time since the tree said so; a policy that is "ready" and answers
-nothing is found by that alone; what the robot still rolls while the tree asks for zero, and it gets slower, is no move.
+Promises: a policy that is "ready" and answers nothing is found by its newest answer's age alone; what the robot still rolls while
+the tree asks for zero, and it gets slower, is no move.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vla_bt.words import ZERO, Mode, Twist
+from vla_bt.words import Mode, Twist
 
 GONE_S = 0.3
 """A policy that is gone must not move the robot for longer than this [s]."""
 
-TRANSPORT_S = 0.1
-"""Velocities and the tree's words come over the network, not at the same time [s]."""
+MARGIN_S = 0.1
+"""A tick and a period of the gate, and what a busy machine adds [s]."""
 
 PATIENCE_S = 0.5
-"""So long a velocity waits for the snapshot after it [s]: a tree that is held up is judged by what it said last."""
+"""So long a velocity waits for a snapshot [s]: a tree that is held up is judged by what it said last."""
 
 _SLACK = 1e-6
 """Of figures that were rounded on their way [m/s, rad/s]."""
@@ -54,56 +54,58 @@ class Judge:
         self.stale += gone or age_s is None or age_s > self._limit_s
 
 
-class VelocityJudge:
-    """Judges each ``cmd_vel`` by the tree's snapshots right before and right after it: it is stale when both say so.
+class RosJudge:
+    """Judges the tree's snapshots, and what the gate lets pass while there are none.
 
-    A single one would not do: the tree may have had a new answer, and followed it, since the snapshot before.
+    A snapshot holds the gate's newest report and the age of the policy's newest answer by one clock, so that the way to whoever
+    judges does not count. A velocity on ``cmd_vel`` that no snapshot follows is judged by what the tree said last.
 
     Parameters
     ----------
     limit_s : float
-        How long the tree and the gate together may let an answer live [s]; :data:`TRANSPORT_S` is added.
+        How long the tree and the gate together may let an answer live [s]; :data:`MARGIN_S` is added.
     """
 
     def __init__(self, limit_s: float) -> None:
-        self.judge = Judge(limit_s + TRANSPORT_S)
-        self._newest = ZERO
-        self._waiting: list[tuple[float, bool, bool]] = []  # when [s], whether it moves, whether it gets slower
+        self.judge = Judge(limit_s + MARGIN_S)
         self._snapshot: Mapping[str, Any] = {}
         self._snapshot_s = 0.0
+        self._moved_s: float | None = None  # since when velocities have waited for a snapshot
 
     def hear_velocity(self, now_s: float, velocity: Twist) -> None:
-        """The gate let a velocity through."""
-        if self._waiting and now_s - self._waiting[0][0] > PATIENCE_S:
-            self._judge({})
-        self._waiting.append((now_s, not velocity.is_zero(), _slower(velocity, self._newest)))
-        self._newest = velocity
+        """The gate let a velocity pass."""
+        snapshot = self._snapshot
+        if velocity.is_zero() or not snapshot or not _by_policy(snapshot):
+            self._moved_s = None
+        elif self._moved_s is None:
+            self._moved_s = now_s
+        elif now_s - self._moved_s > PATIENCE_S:
+            age_s = snapshot["policy"].get("answer_age_s")
+            since_s = now_s - self._snapshot_s
+            self.judge.look(now_s, True, _ready(snapshot), None if age_s is None else age_s + since_s)
 
     def hear_snapshot(self, now_s: float, snapshot: Mapping[str, Any]) -> None:
         """The tree said how it stands."""
-        self._judge(snapshot)
-        self._snapshot, self._snapshot_s = snapshot, now_s
-
-    def _judge(self, after: Mapping[str, Any]) -> None:
-        waiting, self._waiting = self._waiting, []
-        views = [view for view in (self._snapshot, after) if view]
-        if not self._snapshot:
+        before, self._snapshot, self._snapshot_s, self._moved_s = self._snapshot, snapshot, now_s, None
+        gate = snapshot.get("gate")
+        if gate is None:
             return
-        by_policy = all(view["mode"] == Mode.VLA.value and view["source"] != "motion" for view in views)
-        asks_zero = any(not any(view["velocity"]) for view in views)
-        ready = any(view["policy"]["state"] == "ready" for view in views)
-        for at_s, moves, slower in waiting:
-            ages = [_age_s(self._snapshot, max(0.0, at_s - self._snapshot_s)), _age_s(after, 0.0)]
-            age_s = min((age_s for age_s in ages if age_s is not None), default=None)
-            self.judge.look(at_s, by_policy and moves and not (asks_zero and slower), ready, age_s)
+        moves = any(gate["applied"]) and gate["source"] == "policy" and _by_policy(snapshot)
+        if not any(snapshot["velocity"]) and _slower(gate["applied"], before.get("gate", gate)["applied"]):
+            moves = False
+        age_s = snapshot["policy"].get("answer_age_s")
+        then_s = None if age_s is None else max(0.0, age_s - gate["age_s"])  # when the gate reported
+        self.judge.look(now_s, moves, _ready(snapshot), then_s)
 
 
-def _age_s(snapshot: Mapping[str, Any], since_s: float) -> float | None:
-    """Return how old the policy's newest answer was, ``since_s`` after a snapshot [s]; None when it knows of none."""
-    said_s: float | None = snapshot.get("policy", {}).get("answer_age_s")
-    return None if said_s is None else said_s + since_s
+def _by_policy(snapshot: Mapping[str, Any]) -> bool:
+    return bool(snapshot["mode"] == Mode.VLA.value and snapshot["source"] != "motion")
 
 
-def _slower(velocity: Twist, before: Twist) -> bool:
+def _ready(snapshot: Mapping[str, Any]) -> bool:
+    return bool(snapshot["policy"]["state"] == "ready")
+
+
+def _slower(velocity: Sequence[float], before: Sequence[float]) -> bool:
     changes = [abs(now) - abs(then) for now, then in zip(velocity, before, strict=True)]
     return max(changes) <= _SLACK and min(changes) < -_SLACK

@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
     )
     goals = figures["goals"]
     print(f"{goals['told']} goals told, {goals['different']} different, {goals.get('preempted', 0)} replaced on the way")
+    looks, stale, oldest_s = (figures[name] for name in ("looks_driven_by_policy", "stale_moves", "oldest_answer_moved_on_s"))
+    print(f"{looks} looks at a robot driven by the policy, {stale} on a stale action; the oldest answer {oldest_s:.2f} s")
     print(f"{'process':10s}{'written [MB]':>14s}{'growth [MB/h]':>15s}   95 % interval")
     for role, growth in figures["growth_mb_h"].items():
         print(

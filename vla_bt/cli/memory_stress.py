@@ -116,6 +116,7 @@ def table(outcomes: list[dict[str, Any]]) -> str:
         "tick_rate_hz": "tick rate under the hog [Hz]",
         "ticks_driven_by_policy": "looks, driven by the policy",
         "stale_moves": "of these on a stale action",
+        "oldest_answer_moved_on_s": "oldest answer moved on [s]",
         "episodes": "episodes recorded",
         "seconds": "took [s]",
         "cores_busy": "cores busy meanwhile, by all",

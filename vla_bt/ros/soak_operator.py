@@ -9,7 +9,7 @@ from collections import Counter
 from geometry_msgs.msg import Twist as TwistMessage
 from std_msgs.msg import String
 
-from vla_bt.app.staleness import Judge, VelocityJudge
+from vla_bt.app.staleness import Judge, RosJudge
 from vla_bt.ros import qos
 from vla_bt.ros.demo_operator import LoneOperator
 
@@ -20,7 +20,7 @@ class SoakOperator(LoneOperator):
     Parameters
     ----------
     limit_s : float
-        See :class:`~vla_bt.app.staleness.VelocityJudge`.
+        See :class:`~vla_bt.app.staleness.RosJudge`.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class SoakOperator(LoneOperator):
     """
 
     def __init__(self, limit_s: float) -> None:
-        self._velocities = VelocityJudge(limit_s)
+        self._watch = RosJudge(limit_s)
         self.became: Counter[str] = Counter()
         super().__init__("confined")
         self.node.create_subscription(String, "goal_status", self._on_line, qos.LEDGER)
@@ -37,15 +37,15 @@ class SoakOperator(LoneOperator):
     @property
     def judge(self) -> Judge:
         """What was found so far."""
-        return self._velocities.judge
+        return self._watch.judge
 
     def _on_velocity(self, message: TwistMessage) -> None:
         super()._on_velocity(message)
-        self._velocities.hear_velocity(time.monotonic(), self.velocity)
+        self._watch.hear_velocity(time.monotonic(), self.velocity)
 
     def _on_snapshot(self, message: String) -> None:
         super()._on_snapshot(message)
-        self._velocities.hear_snapshot(self.snapshot_s, self.snapshot)
+        self._watch.hear_snapshot(self.snapshot_s, self.snapshot)
 
     def _on_line(self, message: String) -> None:
         line = json.loads(message.data)
