@@ -58,7 +58,7 @@ def read_motion(words: list[str], turning_before: bool) -> MotionGoal:
         elif word == "turn" and taking:
             turning = True
         elif not _plays_a_part(words, at, moving or turning, taking):
-            raise NotUnderstoodError(f"'{shown(word, 20)}' is neither a known place nor part of a motion; {_places()}")
+            raise NotUnderstoodError(f"'{shown(word, 20)}' is neither a known place nor part of a motion; {known_places()}")
         at += 1
     bare = turning_before and not moving and all(direction in TURNED for direction in directions)
     turning = (
@@ -97,7 +97,7 @@ def _motion_of(
         direction = Motion.FORWARD
         notes += [] if "straight" in words else ["no direction told: forward"]
     else:
-        raise NotUnderstoodError(f"no direction or place told; say for example 'go forward 1 m'; {_places()}")
+        raise NotUnderstoodError(f"no direction or place told; say for example 'go forward 1 m'; {known_places()}")
     if turning and not direction.is_turn:
         raise RefusedError(f"a turn can't be {direction.value}; say 'turn left' or 'turn right'")
     if amount is None:
@@ -129,5 +129,6 @@ def checked_amount(amount: Amount, is_turn: bool) -> float:
     return value
 
 
-def _places() -> str:
+def known_places() -> str:
+    """Name some places that can be gone to."""
     return f"known places: {', '.join(list(dict.fromkeys(v.PLACES.values()))[:7])}, ..."

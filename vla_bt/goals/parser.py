@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from vla_bt.goals import vocabulary as v
 from vla_bt.goals.motion_words import read_motion
+from vla_bt.goals.phrases import folded
 from vla_bt.goals.place_words import NO_ARM, Place, read_place
 from vla_bt.goals.plan import Motion, MotionGoal, PlaceGoal, Plan, Rejection, StopGoal, SubGoal, shown
 from vla_bt.goals.reading import MAX_CHARACTERS, NotUnderstoodError, RefusedError, Token, clean, lenient, tokens_of
@@ -20,8 +21,14 @@ MAX_STEPS = 10
 EXAMPLES = "'go to the cup' or 'go forward 1 m, then turn right'"
 _TAIL = v.STRONG | v.WEAK | frozenset(("please", "now", "thanks", "thank", "you", "robot", "ok", "okay"))
 _STOPPING = v.STOP | v.STOP_SOFT
-_VERBS = v.MOVE | v.TURN | v.REACH | v.ARM | v.STOP | v.TAKE | frozenset(("wait",))
+_VERBS = v.MOVE | v.ROAM | v.TURN | v.REACH | v.ARRIVE | v.ARM | v.STOP | v.TAKE | frozenset(("wait",))
 _ALL_VERBS = _VERBS | v.MOVE_ING | v.TURN_ING | v.REACH_ING | v.PASS | v.PASS_ING
+_GOES = _ALL_VERBS | v.ROAM | v.GONE | frozenset(("past", "around", "round", "beyond"))
+_KEEPING = frozenset(("keep", "keeping", "stay", "staying"))
+_MODALS = frozenset(("should", "must", "shall", "can", "could", "may", "might", "will", "would"))
+_OTHERS = v.DETERMINERS | frozenset(("i", "it", "he", "she", "they", "this", "that"))
+_BACK = v.words_in("to at it there up over near by towards toward in front of and stop slowly then")
+_THERE = frozenset(("at", "by", "near", "there", "get", "come")) | v.REACH
 
 
 def parse(text: str | bytes) -> Plan | Rejection:
@@ -45,7 +52,7 @@ def parse(text: str | bytes) -> Plan | Rejection:
         normal = clean(text)
         tokens = tokens_of(normal)
         note = _forbids([token.word for token in tokens])
-        return _stop(original, note) if note else Plan(original, _steps(normal, tokens))
+        return _stop(original, note) if note else Plan(original, _steps(normal, folded(tokens)))
     except RefusedError as error:
         # Who calls "stop" first, or calls it or forbids something among words nobody understands, wants the robot to stand.
         first = bool(meant) and meant[0] in v.STOP
@@ -82,44 +89,86 @@ def _forbids(words: list[str]) -> str:
     return ""
 
 
+class _Part(NamedTuple):
+    """Tokens of one clause and what ties it to the one before: "then", ";", one of ``SUBORDINATE``, or empty."""
+
+    tokens: list[Token]
+    link: str
+
+
 class _Clause(NamedTuple):
     tokens: list[Token]
     step: SubGoal
     place: Place | None
+    link: str
 
 
 def _steps(text: str, tokens: list[Token]) -> tuple[SubGoal, ...]:
     """Read the clauses in order."""
     if not any(token.word in v.KNOWN for token in tokens):
         raise NotUnderstoodError(f"no word in it is known here; goals are plain English, such as {EXAMPLES}")
+    if tokens[0].word in _MODALS and tokens[1:2] and tokens[1].word in _OTHERS:
+        raise NotUnderstoodError(f"a question; say what to do, for example {EXAMPLES}")
     read: list[_Clause] = []
-    for clause in _clauses(tokens):
-        words = [token.word for token in clause]
+    for clause, link in _clauses(tokens):
+        words = _words_of(clause, link)
         if _is_stop(words):
-            read.append(_Clause(clause, StopGoal(), None))
+            read.append(_Clause(clause, StopGoal(), None, link))
         elif _refers_back(words, read):
-            read[-1] = read[-1]._replace(step=replace(read[-1].step, note=NO_ARM))
+            note = NO_ARM if words[0] in v.ARM else read[-1].step.note
+            read[-1] = read[-1]._replace(step=replace(read[-1].step, note=note))
         else:
-            read.append(_read_clause(text, clause, words, read))
+            read.append(_read_clause(text, _Part(clause, link), words, read))
         if len(read) > MAX_STEPS:
             raise RefusedError(f"more than {MAX_STEPS} steps; tell them in parts")
     if not read:
         raise NotUnderstoodError(f"nothing to do is told; say for example {EXAMPLES}")
-    return tuple(clause.step for clause in _joined(text, read))
+    joined = _joined(text, read)
+    told = [clause for clause in joined if clause.step.kind != "stop"]
+    for clause in read:
+        if clause.link in v.SUBORDINATE and not (len(told) == 1 and told[0] is joined[0] and told[0].place is not None):
+            raise _condition(clause.link)
+    for clause in joined:
+        if clause.place is not None and clause.place.via_only and clause.place.lost:
+            raise NotUnderstoodError(clause.place.lost)
+    return tuple(clause.step for clause in joined)
 
 
-def _read_clause(text: str, clause: list[Token], words: list[str], before: list[_Clause]) -> _Clause:
-    if words[0] in v.QUESTIONS:
+def _words_of(clause: list[Token], link: str) -> list[str]:
+    """Return the words to read: of "once you have passed the box" those from "passed" on."""
+    words = [token.word for token in clause]
+    start = 0
+    while link in v.SUBORDINATE and start + 1 < len(words) and (words[start] == link or words[start] in v.PERSONS):
+        start += 1
+    return words[start:]
+
+
+def _condition(word: str) -> NotUnderstoodError:
+    return NotUnderstoodError(f"'{word}' is not understood; say the steps in order with 'then'")
+
+
+def _read_clause(text: str, part: _Part, words: list[str], before: list[_Clause]) -> _Clause:
+    clause, link = part
+    if words[0] in v.QUESTIONS or (words[0] in v.GONE and link not in v.SUBORDINATE):
         raise NotUnderstoodError(f"a question or a statement; say what to do, for example {EXAMPLES}")
     condition = next((word for word in words if word in v.CONDITIONS), "")
     if condition:
-        raise NotUnderstoodError(f"'{condition}' is not understood; say the steps in order with 'then'")
+        raise _condition(condition)
     if any(word in v.PLACES for word in words):
         passing = bool(before) and before[-1].place is not None and before[-1].place.via_only
         place = read_place(words, follows=bool(before), passing=passing)
-        return _Clause(clause, _place_step(text, clause, place), place)
+        if link in v.SUBORDINATE and not _in_order(link, words, place):
+            raise _condition(link)
+        return _Clause(clause, _place_step(text, clause, place), place, link)
     last = before[-1].step if before else None
-    return _Clause(clause, read_motion(words, isinstance(last, MotionGoal) and last.motion.is_turn), None)
+    return _Clause(clause, read_motion(words, isinstance(last, MotionGoal) and last.motion.is_turn), None, link)
+
+
+def _in_order(link: str, words: list[str], place: Place) -> bool:
+    """Tell whether what is said with this word comes in the order way, then destination: "after" a way, "before" arriving."""
+    if place.via_only:
+        return link != "before"
+    return link in ("before", "while", "whilst", "as") or (link == "when" and (words[0] in v.MOVE or words[0] in v.MOVE_ING))
 
 
 def _place_step(text: str, clause: list[Token], place: Place) -> PlaceGoal:
@@ -128,64 +177,99 @@ def _place_step(text: str, clause: list[Token], place: Place) -> PlaceGoal:
 
 
 def _joined(text: str, read: list[_Clause]) -> list[_Clause]:
-    """Join a clause that names only a way ("go around the box, then ...") with the place that follows it."""
+    """Join a clause that names only a way ("go around the box, then ...") with the place that follows it or that it follows."""
     joined: list[_Clause] = []
     for clause in read:
         last = joined[-1] if joined else None
-        if last is None or last.place is None or not last.place.via_only or clause.place is None:
+        if last is None or last.place is None or clause.place is None or not (last.place.via_only or _tells_way_to(last, clause)):
             joined.append(clause)
             continue
-        notes = "; ".join(dict.fromkeys(note for note in (last.place.note, clause.step.note) if note))
+        notes = "; ".join(dict.fromkeys(note for note in (last.step.note, clause.step.note) if note))
         sides = {side for side in (last.place.side, clause.place.side if clause.place.via_only else "") if side}
         side = sides.pop() if len(sides) == 1 else "" if sides else clause.place.side
-        place = replace(clause.place, side=side, note=notes)
+        goal = clause.place if last.place.via_only else last.place
+        place = replace(goal, side=side, note=notes, lost=goal.lost or clause.place.lost if goal.via_only else "")
         tokens = last.tokens + clause.tokens
-        joined[-1] = _Clause(tokens, _place_step(text, tokens, place), place)
+        joined[-1] = _Clause(tokens, _place_step(text, tokens, place), place, last.link)
     return joined
 
 
+def _tells_way_to(goal: _Clause, way: _Clause) -> bool:
+    """Tell whether a clause only adds the way to the place before it: "go to the cup, but leave the box on your right"."""
+    if goal.place is None or way.place is None or not way.place.via_only or way.link == "then":
+        return False
+    return bool(way.place.side) and goal.place.side in ("", way.place.side)
+
+
 def _refers_back(words: list[str], read: list[_Clause]) -> bool:
-    """Tell whether this is the "grab it" of "go to the cup and grab it"."""
-    return (
-        bool(read)
-        and read[-1].place is not None
-        and words[0] in v.ARM
-        and all(word in v.ARM or word in v.PRONOUNS or word in ("up", "to", "me", "for", "here", "back") for word in words)
-    )
+    """Tell whether this is the "grab it" of "go to the cup and grab it", the "drive to it" of "find the cup and drive to it"."""
+    last = read[-1].place if read else None
+    if last is None:
+        return False
+    if words[0] in v.ARM:
+        return all(word in v.ARM or word in v.PRONOUNS or word in ("up", "to", "me", "for", "here", "back") for word in words)
+    goes = words[0] in v.MOVE or words[0] in v.REACH or words[0] in v.ARRIVE
+    return goes and not last.via_only and words[-1] in ("it", "there") and all(word in _BACK for word in words[1:])
 
 
-def _clauses(tokens: list[Token]) -> list[list[Token]]:
-    """Split at "then", ";" and the like, and at commas, "and" and full stops where a new instruction begins."""
-    clauses: list[list[Token]] = []
+def _clauses(tokens: list[Token]) -> list[_Part]:
+    """Split at "then", ";", "after passing ..." and the like, and at commas, "and" and full stops before a new instruction."""
+    clauses: list[_Part] = []
     current: list[Token] = []
     part: list[Token] = []
-    strong = False
+    current_link = next_link = ""
 
     def close_part() -> None:
-        nonlocal current, part, strong
+        nonlocal current, part, current_link, next_link
         if not _trimmed(part):
-            current, part = current + part if current and not strong else current, []
+            current, part = current + part if current and not next_link else current, []
             return
-        if current and (strong or _begins(_trimmed(part), current)):
-            clauses.append(current)
+        if current and (next_link or _begins(_trimmed(part), current)):
+            clauses.append(_Part(current, current_link))
             current = []
-        current, part, strong = current + part, [], False
+        current_link = current_link if current else next_link
+        current, part, next_link = current + part, [], ""
 
     at = 0
     while at < len(tokens):
         length = _strong_at(tokens, at)
         if length:
             close_part()
-            strong = True
+            next_link = ";" if tokens[at].word == ";" else "then"
             at += length
             continue
-        if tokens[at].word in v.WEAK or _begins_inside(tokens[at].word, part):
+        word = tokens[at].word
+        link = _subordinate_at(tokens, at)
+        if link in ("at", "by", "past"):
+            tokens[at] = tokens[at]._replace(word=link)
+        elif link:
+            close_part()
+            next_link = link
+        elif word in v.WEAK or _begins_inside(word, part, (next_link or current_link) in v.SUBORDINATE):
             close_part()
         part = [*part, tokens[at]]
         at += 1
     close_part()
-    trimmed = [_trimmed(clause) for clause in [*clauses, current]]
-    return [clause for clause in trimmed if clause]
+    trimmed = [_Part(_trimmed(clause), link) for clause, link in [*clauses, _Part(current, current_link)]]
+    return [clause for clause in trimmed if clause.tokens]
+
+
+def _subordinate_at(tokens: list[Token], at: int) -> str:
+    """Return the word when it begins "after passing ...", "as you go ..."; else what it is read as here, or nothing."""
+    word = tokens[at].word
+    if word not in v.SUBORDINATE:
+        return ""
+    follows = at + 1
+    while follows < len(tokens) and tokens[follows].word in v.PERSONS:
+        follows += 1
+    after = tokens[follows].word if follows < len(tokens) else ""
+    if at > 1 and tokens[at - 2].word in _KEEPING and tokens[at - 1].word in v.SIDES:
+        return "by"  # "keep left when passing the box"
+    if at > 1 and tokens[at - 1].word in v.STOP and word in ("when", "once") and after in _THERE:
+        return "at"  # "... and stop once you reach the cup"
+    if word == "after" and after in v.DETERMINERS and any(token.word in v.SIDES for token in tokens[at : at + 8]):
+        return "past"  # "after the box on the left, go to the cup"
+    return word if after in _GOES else ""
 
 
 def _strong_at(tokens: list[Token], at: int) -> int:
@@ -210,8 +294,10 @@ def _begins(part: list[Token], current: list[Token]) -> bool:
     return not known and any(word in v.DIRECTIONS for word in words) and bool(before & v.DIRECTIONS.keys())
 
 
-def _begins_inside(word: str, part: list[Token]) -> bool:
-    """Tell whether a verb begins a new motion with no mark before it: "go forward 1 m turn left"."""
+def _begins_inside(word: str, part: list[Token], subordinate: bool) -> bool:
+    """Tell whether a verb begins a new instruction with no mark before it: "go forward 1 m turn left", "after ... go ..."."""
+    if subordinate and any(token.word in v.PLACES for token in part):
+        return word in v.MOVE | v.ROAM | v.TURN | v.REACH | v.STOP and part[-1].word not in v.PERSONS
     if not part or word not in v.MOVE | v.TURN or any(token.word in v.PLACES for token in part):
         return False
     last = part[-1].word
@@ -225,6 +311,8 @@ def _trimmed(clause: list[Token]) -> list[Token]:
     while start < end:
         word = clause[start].word
         follows = clause[start + 1].word if start + 1 < end else ""
+        if word == "have" and follows not in ("to", "you"):
+            break  # "have the box on your left"
         if word in v.POLITE or (word in ("to", "by", "keep", "on") and follows in _ALL_VERBS and start + 1 < end):
             start += 1
         elif (word, follows) == ("why", "not"):
@@ -233,6 +321,6 @@ def _trimmed(clause: list[Token]) -> list[Token]:
             start += 1
         else:
             break
-    while end > start and clause[end - 1].word in _TAIL:
+    while end > start and clause[end - 1].word in _TAIL and clause[max(start, end - 2)].word != "of":
         end -= 1
     return clause[start:end]

@@ -14,7 +14,8 @@ MAX_ANGLE_RAD = 4 * math.pi
 MIN_ANGLE_RAD = math.radians(2.0)
 
 
-def _words(text: str) -> frozenset[str]:
+def words_in(text: str) -> frozenset[str]:
+    """Return the words of a line."""
     return frozenset(text.split())
 
 
@@ -33,6 +34,13 @@ def _names(**synonyms: str) -> dict[str, str]:
         for word in (name, *text.split()):
             table |= {word: name, word + "s": name, word + "es": name}
     return table
+
+
+def _forms(text: str) -> frozenset[str]:
+    """Return the verbs with their -ing forms ("cut", "cutting"); what is no English beside them does no harm."""
+    return frozenset(
+        form for verb in text.split() for form in (verb, verb + "ing", verb.rstrip("e") + "ing", verb + verb[-1] + "ing")
+    )
 
 
 PLACES = _names(
@@ -60,33 +68,60 @@ PLACES = _names(
 )
 """Things that can be gone to, each with the name it is reported by."""
 
-PRONOUNS = _words("it them that there")
+PRONOUNS = words_in("it them that there")
 
 # A way of moving: plain forms can begin a step, -ing forms only describe one.
-MOVE = _words(
+MOVE = words_in(
     "go move drive travel roll proceed head advance run walk come get steer continue shift slide strafe sidestep step return"
 )
-MOVE_ING = _words(
+MOVE_ING = words_in(
     "going moving driving traveling travelling rolling proceeding heading advancing running walking coming getting steering "
     "continuing shifting sliding strafing returning"
 )
-TURN = _words("turn rotate spin pivot swivel face look")
-TURN_ING = _words("turning rotating spinning pivoting swivelling facing looking")
-TAKE = _words("take make hang do")  # "take a left", "make a right turn"
-REACH = _words("reach approach visit find seek locate navigate arrive follow bring lead guide")
-REACH_ING = _words("reaching approaching visiting finding seeking locating navigating arriving following")
-PASS = _words("pass avoid bypass circle skirt circumvent dodge evade mind watch beware stay keep")
-PASS_ING = _words("passing avoiding bypassing circling skirting circumventing dodging evading staying keeping")
-ARM = _words(
+ROAM = _forms(
+    "veer swing swerve curve loop weave edge cut bear bend arc sweep ease slip sneak squeeze manoeuvre maneuver glide creep "
+    "crawl "
+    "trundle wander stroll scoot zoom speed hurry rush race dash hop nip pop cruise sail ride track journey detour divert "
+    "deviate "
+    "curl wind snake zigzag coast motor amble march jog trek press scurry float wheel hook cross transit progress venture set"
+) - {"wind"}
+"""Ways of moving that say too little for a measured motion; to a place they are as good as "go"."""
+TURN = words_in("turn rotate spin pivot swivel face look")
+TURN_ING = words_in("turning rotating spinning pivoting swivelling facing looking")
+TAKE = words_in("take make hang do")  # "take a left", "make a right turn"
+REACH = words_in("reach meet approach visit find seek locate navigate arrive follow bring lead guide")
+REACH_ING = words_in("reaching meeting approaching visiting finding seeking locating navigating arriving following")
+ARRIVE = words_in(
+    "arrive arriving park parking finish finishing end ending rest resting brake braking settle settling stopping halting"
+)
+WARD_OFF = _forms("avoid dodge evade mind watch beware shun clear") | words_in("without")
+"""What follows is to be kept off: alone it tells no place to go to."""
+HOLD = words_in("keep keeping have having leave leaving with")
+"""Who keeps, has or leaves the box on the right passes it on the left."""
+PASS = (
+    words_in("pass bypass circle skirt circumvent stay keep hug flank round outflank circumnavigate leave sidestep use choose")
+    | WARD_OFF
+)
+PASS_ING = words_in(
+    "passing bypassing circling skirting circumventing staying keeping hugging flanking rounding outflanking leaving taking "
+    "using choosing"
+)
+GONE = words_in(
+    "gone driven moved travelled traveled headed been gotten got steered passed avoided bypassed circled skirted cleared rounded"
+)
+"""Participles: "once you have passed the box"."""
+ARM = words_in(
     "grab grasp pick take fetch collect lift hold carry bring get catch raise open close deliver give hand put place drop"
 )
-HARM = _words(
+HARM = words_in(
     "push pushing hit hitting ram ramming kick kicking crash crashing bump bumping smash smashing touch touching knock "
-    "knocking collide colliding crush crushing break breaking destroy destroying scrape scraping"
+    "knocking collide colliding crush crushing break breaking destroy destroying scrape scraping shove shoving attack attacking "
+    "damage damaging hurt hurting harm harming burn burning throw throwing topple toppling trample trampling slam slamming bash "
+    "bashing punch punching nudge nudging squash flatten injure kill"
 )
-STOP = _words("stop halt freeze estop abort cancel stpo sotp")
-STOP_SOFT = _words("wait hold stay stand pause quit enough whoa no")  # a stop only when nothing else is said
-STOP_FILL = _words(
+STOP = words_in("stop halt freeze estop abort cancel stpo sotp")
+STOP_SOFT = words_in("wait hold stay stand pause quit enough whoa no")  # a stop only when nothing else is said
+STOP_FILL = words_in(
     "now please the a robot moving driving going turning right immediately at once there here everything it that you all "
     "and still on put up emergency movement motion motors instantly first just ok okay hey oh again stopping quickly fast "
     "must should your yourself to want i need can could would do in where are"
@@ -100,36 +135,74 @@ DIRECTIONS: dict[str, Motion] = {
     **dict.fromkeys(("anticlockwise", "counterclockwise"), Motion.TURN_LEFT),
     "clockwise": Motion.TURN_RIGHT,
 }
-MOTION_FILL = _words(
+MOTION_FILL = words_in(
     "to the your on by for about of towards toward slowly quickly fast carefully gently straight direction side hand way "
     "approximately roughly exactly another more place spot in a an up just now please further over off through robot speed "
     "at full directly , . ! ? and"
 )
-SMALL = _words("little bit slightly tad")
-DURATIONS = _words("second seconds sec secs s minute minutes min mins hour hours while forever ms")
+SMALL = words_in("little bit slightly tad")
+DURATIONS = words_in("second seconds sec secs s minute minutes min mins hour hours while forever ms")
 
-TO = _words("to toward towards until till at into onto") | REACH | REACH_ING
+SIDES = {
+    **dict.fromkeys(("left", "leftward", "leftwards", "lefthand"), "left"),
+    **dict.fromkeys(("right", "rightward", "rightwards", "righthand"), "right"),
+}
+TO = words_in("to toward towards until till at into onto") | REACH | REACH_ING | ARRIVE
 VIA = (
-    _words("around round past via between through behind beside near by under on over from within before next")
+    words_in(
+        "around round past via between through behind beside near by under on over from within before next beyond passed in "
+        "inside"
+    )
+    | HOLD
     | PASS
     | PASS_ING
     | HARM
 )
-STOP_AT = _words("at near before beside behind by next close in at under")
+STOP_AT = words_in("at near before beside behind by next close in at under")
 
-NEGATIONS = _words("not never no dont without cannot")
-CONDITIONS = _words("if unless when whenever once while because after")
-QUESTIONS = _words(
-    "what where who why how which whose is are was were am did does has have had it's i'm he she they it that's there's"
+NEGATIONS = words_in("not never no dont without cannot")
+CONDITIONS = words_in("if unless when whenever once while whilst because after provided except besides instead lest")
+SUBORDINATE = words_in("after once when while whilst as before having")
+"""Begin the half of a sentence that says when: "after passing the box on the left, go to the cup"."""
+PERSONS = words_in("you you're you've have having are been be i it to")
+QUESTIONS = words_in(
+    "what where who why how which whose is are was were am did does has had goes went drove moves walked ran it's i'm he she "
+    "they it that's there's"
 )
-POLITE = _words(
+INSIDE = words_in("through over into onto across inside")
+OPEN = words_in("door entrance corridor room window dock corner")
+"""What can be driven through or into."""
+NOWHERE = words_in("nowhere anywhere everywhere somewhere elsewhere anything everything nothing something home")
+POLITE = words_in(
     "please kindly could can would will you robot hey hi hello ok okay now just i want need i'd id like let's lets let us "
     "we so well alright first firstly start starting begin and then also try should must have simply immediately "
-    "quickly slowly carefully gently finally lastly next afterwards , . ! ? ; : & + -"
+    "quickly slowly carefully gently finally lastly next afterwards thanks thank attempt but hence thus "
+    ", . ! ? ; : & + -"
 )
+DETERMINERS = words_in("the a an your its my our their every each any some no")
+PLAIN = (
+    POLITE
+    | MOTION_FILL
+    | PERSONS
+    | PRONOUNS
+    | DETERMINERS
+    | CONDITIONS
+    | SUBORDINATE
+    | NEGATIONS
+    | QUESTIONS
+    | words_in(
+        "me us yourself this these those both all one two first second third last other main whole same very only still again "
+        "once too fast soon careful clear close closer away front back end side edge part path route lane course line flank face "
+        "rear trail berth room space distance order while so as than or because any more further enroute out off up down along "
+        "across of in from that which what where here his her see seeing remains own long short way ways hand hands possible "
+        "time moment alongside adjacent opposite tight wide well use choose choosing against alone therefore"
+    )
+)
+"""Words that may stand in a sentence about a place and change nothing."""
 
-STRONG = _words("then afterwards thereafter subsequently secondly thirdly finally lastly ;") | {"\n"}
-WEAK = _words(", . ! ? : and but & + -")
+
+STRONG = words_in("then afterwards thereafter subsequently secondly thirdly finally lastly ;") | {"\n"}
+WEAK = words_in(", . ! ? : and but & + -")
 
 DIGITS = _numbers("zero one two three four five six seven eight nine ten eleven twelve", 0, 1) | _numbers(
     "thirteen fourteen fifteen sixteen seventeen eighteen nineteen", 13, 1
@@ -154,6 +227,6 @@ RADIANS: dict[str, float] = {
 }
 
 KNOWN: frozenset[str] = frozenset().union(
-    PLACES, MOVE, MOVE_ING, TURN, TURN_ING, REACH, REACH_ING, PASS, PASS_ING, ARM, HARM, STOP, DIRECTIONS, ("uturn",)
+    *(PLACES, MOVE, MOVE_ING, ROAM, TURN, TURN_ING, REACH, REACH_ING, PASS, PASS_ING, ARM, HARM, STOP, DIRECTIONS, ("uturn",)),
 )
 """Words that carry meaning: a text without any of them is not understood at all."""
