@@ -212,8 +212,8 @@ def memory_rows(memory: MemoryMonitor, policy: PolicyStatus) -> list[Row]:
     if report["manual_only"] or (state is not None and state.level is Level.UNLOAD):
         level = ERROR
     stale = report["age_s"] > STALE_S
-    names = ("level", "step", "available_mb", "total_mb", "limit_mb", "swap_used_mb", "stalled_some_percent", "age_s")
-    values: dict[str, object] = {name: report[name] for name in names}
+    names = ("level", "step", "available_mb", "total_mb", "limit_mb", "used_mb", "swap_used_mb")
+    values: dict[str, object] = {name: report[name] for name in (*names, "stalled_some_percent", "stalled_full_percent", "age_s")}
     values["out_of_memory"] = policy.out_of_memory
     if policy.memory is not None and policy.memory.gpu_reserved_mb:
         values["gpu_allocated_mb"] = round(policy.memory.gpu_allocated_mb, 1)

@@ -115,25 +115,30 @@ def _directory() -> Path:
 
 
 def sparkline(values: list[float]) -> str:
-    """Draw values as a line of bars, from nothing to the highest."""
-    top = max(values, default=0.0)
-    return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * value / top))] for value in values) if top > 0.0 else ""
+    """Draw values as a line of bars, from the lowest to the highest; values that are all the same are all low."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    span = max(high - low, 1e-9)
+    return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * (value - low) / span))] for value in values)
 
 
 def table(report: dict[str, Any]) -> str:
     """Return a report for people."""
-    limit = f", limit {report['limit_mb']:.0f} MB" if report["limit_mb"] is not None else ""
-    stalled = report["stalled_some_percent"]
+    limit = (
+        f", {report['used_mb']:.0f} MB used of a limit of {report['limit_mb']:.0f} MB" if report["limit_mb"] is not None else ""
+    )
+    some, full = report["stalled_some_percent"], report["stalled_full_percent"]
+    stalled = "" if some is None else f", stalled {some:.1f} %" + ("" if full is None else f" (all of it {full:.1f} %)")
     lines = [
         report["manual_only"] or report["words"],
         f"available  {report['available_mb']:8.0f} MB of {report['total_mb']:.0f} MB{limit}"
-        f", swap {report['swap_used_mb']:.0f} MB" + (f", stalled {stalled:.1f} %" if stalled is not None else ""),
+        f", swap {report['swap_used_mb']:.0f} MB{stalled}",
     ]
     if report["gpu"] is not None:
         lines.append(f"GPU        {report['gpu']['free_mb']:8.0f} MB free of {report['gpu']['total_mb']:.0f} MB")
     points = report.get("recent", {}).get("available_mb", [])
     if len(points) > 1:
-        lines.append(f"           {sparkline(points)}  {min(points):.0f} to {max(points):.0f} MB")
+        minutes = report["recent"].get("period_s", PERIOD_S) * len(points) / 60.0
+        lines.append(f"           {sparkline(points)}  {min(points):.0f} to {max(points):.0f} MB in {minutes:.0f} min")
     lines.append(f"{'process':10s}{'pid':>8s}{'RSS':>9s}{'USS':>9s}{'PSS':>9s}  MB   growth, with its 95 % interval")
     for role, row in report["processes"].items():
         cells = "".join("        -" if row[name] is None else f"{row[name]:9.1f}" for name in ("rss_mb", "uss_mb", "pss_mb"))

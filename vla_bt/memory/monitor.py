@@ -67,8 +67,8 @@ class MemoryReading:
         The machine.
     confined : bool
         The container's limit is the nearer one.
-    limit_mb : float or None
-        That limit, nearer or not [MB].
+    limit_mb, used_mb : float or None
+        That limit, nearer or not, and what the group takes, page cache included [MB].
     processes : dict
         Role -> what it holds.
     gpu : GpuMemory or None
@@ -80,6 +80,7 @@ class MemoryReading:
     system: SystemMemory
     confined: bool = False
     limit_mb: float | None = None
+    used_mb: float | None = None
     processes: dict[str, ProcessMemory] = field(default_factory=dict)
     gpu: GpuMemory | None = None
 
@@ -222,6 +223,7 @@ class MemoryMonitor:
             system=system,
             confined=confined,
             limit_mb=limited.limit / 1e6 if limited is not None else None,
+            used_mb=limited.usage / 1e6 if limited is not None else None,
             processes=self._watch.read(),
             gpu=self._gpu.read(),
         )
@@ -362,6 +364,7 @@ class MemoryMonitor:
             "rss_mb": round(own.rss_mb, 1) if own is not None else None,
             "total_mb": round(reading.system.total_mb, 1),
             "limit_mb": None if reading.limit_mb is None else round(reading.limit_mb, 1),
+            "used_mb": None if reading.used_mb is None else round(reading.used_mb, 1),
             "confined": reading.confined,
             "swap_used_mb": round(reading.system.swap_used_mb, 1),
             "stalled_some_percent": reading.system.stalled_some,
@@ -394,7 +397,7 @@ class MemoryMonitor:
 
     def _write_report(self, path: Path) -> None:
         points = list(self.ring)
-        step = max(1, len(points) // SPARK_POINTS)
+        step = max(1, -(-len(points) // SPARK_POINTS))  # rounded up: never more than SPARK_POINTS
         recent = {"available_mb": [round(point[1], 1) for point in points[::step]], "period_s": step * SAMPLE_PERIOD_S}
         content = {"written_s": time.time(), "pid": os.getpid(), **self.report(), "recent": recent}
         fresh = path.with_suffix(".fresh")

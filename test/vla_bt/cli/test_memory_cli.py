@@ -29,12 +29,14 @@ REPORT = {
     "limit_mb": 3221.0,
     "swap_used_mb": 0.0,
     "stalled_some_percent": 1.5,
+    "stalled_full_percent": 0.25,
+    "used_mb": 2371.0,
     "gpu": None,
     "processes": {
         "policy": {"pid": 7, "rss_mb": 500.0, "uss_mb": 450.5, "pss_mb": None, "growth_mb_h": [25.0, 21.0, 29.0], "leaking": True}
     },
     "events": [{"ago_s": 12.0, "level": 3, "words": "made the policy int8", "freed_mb": 446.4}],
-    "recent": {"available_mb": [100.0, 200.0, 400.0]},
+    "recent": {"available_mb": [100.0, 200.0, 400.0], "period_s": 40.0},
 }
 
 
@@ -50,7 +52,9 @@ def test_it_shows_what_the_tree_says(directory: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     for words in (
         "level 3, the policy has 8-bit weights",
-        "limit 3221 MB",
+        "2371 MB used of a limit of 3221 MB",
+        "stalled 1.5 % (all of it 0.2 %)",
+        "▁▃█  100 to 400 MB in 2 min",
         "+25.0 MB/h (+21.0 to +29.0)  LEAKING",
         "freed 446.4 MB",
     ):
@@ -70,8 +74,9 @@ def test_without_a_tree_it_shows_the_machine_and_says_so(capsys: pytest.CaptureF
 
 def test_a_sparkline_rises() -> None:
     assert sparkline([0.0, 50.0, 100.0]) == "▁▅█"
+    assert sparkline([23_000.0, 23_300.0, 23_600.0]) == "▁▅█"
     assert sparkline([]) == ""
-    assert sparkline([0.0]) == ""
+    assert sparkline([5.0, 5.0]) == "▁▁"
 
 
 def test_a_given_up_policy_comes_first() -> None:

@@ -59,7 +59,7 @@ def test_the_ring_keeps_the_newest_and_takes_no_more_room() -> None:
 def test_a_nearer_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "confinement", lambda: Confinement(1, 400_000_000, 100_000_000, 300_000_000))
     reading = MemoryMonitor(SETTINGS).sample()
-    assert (reading.available_mb, reading.confined, reading.limit_mb) == (300.0, True, 400.0)
+    assert (reading.available_mb, reading.confined, reading.limit_mb, reading.used_mb) == (300.0, True, 400.0, 100.0)
     monkeypatch.setattr(monitor, "confinement", lambda: Confinement(2, 1 << 55, 0, 1 << 55))
     assert not MemoryMonitor(SETTINGS).sample().confined
 
@@ -247,6 +247,18 @@ def test_the_report_is_left_for_others_and_taken_away_again(monkeypatch: pytest.
     assert report["processes"]["tree"]["pid"] == os.getpid()
     assert report["recent"]["available_mb"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("samples", [1, 59, 61, 119, 2400, 3000])
+def test_the_report_holds_few_points_however_many_samples_there_are(tmp_path: Path, samples: int) -> None:
+    memory = MemoryMonitor(SETTINGS, directory=tmp_path)
+    memory.sample()
+    for number in range(samples - 1):
+        memory.ring.append(float(number), 1000.0 + number, 0)
+    memory._write_report(tmp_path / REPORT_FILE)
+    report = read_report(tmp_path)
+    assert report is not None
+    assert min(samples, monitor.SPARK_POINTS // 2) <= len(report["recent"]["available_mb"]) <= monitor.SPARK_POINTS
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"written_s": "x"}', json.dumps({"written_s": 0.0})])

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from vla_bt.diagnosis import ERROR, OK, STALE, WARN, memory_rows
+from vla_bt.memory import monitor
+from vla_bt.memory.cgroup import Confinement
 from vla_bt.memory.guard import MemoryState
 from vla_bt.memory.ladder import Level
 from vla_bt.memory.monitor import STALE_S, MemoryMonitor
+from vla_bt.memory.system import SystemMemory
 from vla_bt.memory.trend import Slope
 from vla_bt.policy.port import PolicyStatus, WorkerMemory
 from vla_bt.settings import TreeSettings
@@ -81,6 +84,15 @@ def test_when_sampling_has_stopped_every_row_is_stale(memory: MemoryMonitor, clo
     assert {row.level for row in memory_rows(memory, POLICY)} == {OK}
     clock.now_s += 0.1
     assert {row.level for row in memory_rows(memory, POLICY)} == {STALE}
+
+
+def test_a_limit_its_use_and_the_pressure_are_told(memory: MemoryMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "confinement", lambda: Confinement(2, 3_000_000_000, 2_100_000_000, 900_000_000))
+    monkeypatch.setattr(monitor, "read_system", lambda: SystemMemory(9000.0, 16_000.0, 0.0, 12.5, 3.25))
+    memory.sample()
+    values = memory_rows(memory, POLICY)[0].values
+    assert (values["limit_mb"], values["used_mb"], values["available_mb"]) == (3000.0, 2100.0, 900.0)
+    assert (values["stalled_some_percent"], values["stalled_full_percent"]) == (12.5, 3.25)
 
 
 def test_a_gpu_is_told_of_where_there_is_one(memory: MemoryMonitor) -> None:
