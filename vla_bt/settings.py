@@ -156,6 +156,12 @@ class SimSettings:
     cmd_vel_type: str = setting("Twist", "message type of cmd_vel", choices=("Twist", "TwistStamped"))
 
 
+_KNOWN = {"use_sim_time"} | {  # the former is every ROS node's; lockstep has no other time anyway
+    item.name
+    for kind in (GateSettings, TreeSettings, BridgeSettings, CameraSettings, SimSettings)
+    for item in dataclasses.fields(kind)
+}
+
 S = TypeVar("S")
 
 
@@ -228,11 +234,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(kind: type[S], node: str, path: Path | None = None) -> S:
-    """Load the settings of ``node`` from a ROS parameter file (default: the shipped ``config/robot.yaml``)."""
+    """Load the settings of ``node`` from a ROS parameter file (default: the shipped ``config/robot.yaml``).
+
+    As in ROS, a section ``/**`` is for all nodes and the node's own section counts more.
+
+    Raises
+    ------
+    SettingsError
+        With one line, when the file can't be read or something in these sections doesn't fit.
+    """
     path = path or config_path("robot.yaml")
     content = read_yaml(path)
-    section = content.get(node, content.get(f"/**/{node}", {}))
-    parameters = section.get("ros__parameters", {}) if isinstance(section, dict) else None
-    if not isinstance(parameters, dict):
-        raise SettingsError(f"{path}: {node}: expected 'ros__parameters:' with a mapping under it")
-    return build(kind, parameters, f"{path}: {node}")
+    own = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    found: dict[str, Any] = {}
+    for name in ("/**", f"/**/{node}", f"/{node}", node):
+        section = content.get(name, {})
+        parameters = section.get("ros__parameters", {}) if isinstance(section, dict) else None
+        if not isinstance(parameters, dict):
+            raise SettingsError(f"{path}: {name}: expected 'ros__parameters:' with a mapping under it")
+        if name == "/**":
+            strange = sorted(str(word) for word in set(parameters) - _KNOWN)
+            if strange:
+                raise SettingsError(f"{path}: /**: no node has a setting '{strange[0]}'")
+            parameters = {word: value for word, value in parameters.items() if word in own}
+        found |= parameters
+    return build(kind, found, f"{path}: {node}")

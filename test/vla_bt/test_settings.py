@@ -76,6 +76,21 @@ def test_a_broken_file_is_named_in_one_line(tmp_path: Path, text: str, words: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_section_for_all_nodes_counts_in_lockstep_too(tmp_path: Path) -> None:
+    path = tmp_path / "robot.yaml"
+    shared = "/**:\n  ros__parameters: {frame_period_s: 0.12, max_linear_x: 0.5, use_sim_time: true}\n"
+    path.write_text(shared + "/tree:\n  ros__parameters: {tick_period_s: 0.1}\ngate:\n  ros__parameters: {max_linear_x: 0.3}\n")
+    tree = load(TreeSettings, "tree", path)
+    assert (tree.frame_period_s, tree.tick_period_s) == (0.12, 0.1)
+    assert load(GateSettings, "gate", path).max_linear_x == 0.3  # its own section counts more
+    path.write_text("/**:\n  ros__parameters: {frame_perod_s: 0.12}\n")
+    with pytest.raises(SettingsError, match="/\\*\\*: no node has a setting 'frame_perod_s'"):
+        load(GateSettings, "gate", path)
+    path.write_text("/**: 5\n")
+    with pytest.raises(SettingsError, match="expected 'ros__parameters:'"):
+        load(TreeSettings, "tree", path)
+
+
 def test_the_deadlines_add_up_to_the_budget() -> None:
     # From the last good input to zero on cmd_vel: time-out, then at most one tick, then at most one gate period.
     tree, gate = TreeSettings(), GateSettings()

@@ -22,7 +22,7 @@ from vla_bt.app.drive import CLOSED, LockstepRun, succeeded
 from vla_bt.episodes.dataset import headers
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.plan import Cell, Plan, cell_of, count_progress
-from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.episodes.recorder import EpisodeRecorder, limits_of
 from vla_bt.episodes.schema import EpisodeError, EpisodeInfo, trusted
 from vla_bt.settings import GateSettings, SettingsError, TreeSettings
 from vla_bt.sim.check import GOAL_RADIUS_M, side_passed
@@ -170,8 +170,8 @@ def demonstrate(
     """Drive and record one demonstration; its episodes are in the folder when it is one."""
     began = time.monotonic()
     scene = make_scene(cell.scenario, cell.distance, cell.position, cell.pattern, seed)
-    recorder = EpisodeRecorder(staging, settings.frame_period_s, beside=folder)
-    recorder.label(EpisodeInfo(**cell._asdict(), seed=seed, origin="simulated"))
+    recorder = EpisodeRecorder(staging, settings.frame_period_s, beside=folder, tick_period_s=settings.tick_period_s)
+    recorder.label(EpisodeInfo(**cell._asdict(), seed=seed, origin="simulated", velocity_limits=limits_of(gate_settings)))
     run = LockstepRun(scene, policy, replace(settings, record_from_start=False), gate_settings, recorder=recorder)
     try:
         result, goal_s = _drive(run, recorder)

@@ -17,6 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,9 +29,13 @@ from vla_bt.app.lockstep import plain
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.format import Episode
 from vla_bt.episodes.moments import Moment, moments_of
+from vla_bt.episodes.recipes import digest_of
+from vla_bt.episodes.schema import is_changed
 from vla_bt.memory.monitor import MemoryMonitor
+from vla_bt.policy.config import preset_names
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
+from vla_bt.policy.names import shipped
 from vla_bt.policy.port import Policy, PolicyInfo, PolicyStep
 from vla_bt.port import FrameInfo, GateStatus, Odometry, Operator, Request, Snapshot, TeleopInput
 from vla_bt.resources import Resources, RobotView
@@ -198,7 +203,8 @@ def replay(episodes: list[Episode], policy: str, settings: TreeSettings) -> tupl
     Returns
     -------
     dict, list of Comparison
-        ``result`` (reproducible) and ``timing`` (not); every decision.
+        ``result`` (reproducible) and ``timing`` (not); every decision. ``result`` also tells which ``episodes`` were changed
+        after they were recorded, and how many velocities were fed from the record instead of recomputed.
 
     Raises
     ------
@@ -234,7 +240,37 @@ def replay(episodes: list[Episode], policy: str, settings: TreeSettings) -> tupl
         loop.shutdown()
         client.close()
     wall_s = time.perf_counter() - began
-    return {"result": _report(decisions, client, policy), "timing": {"wall_s": round(wall_s, 3)}}, decisions
+    result = _report(decisions, client, policy)
+    result["changed"] = [number for number, one in enumerate(episodes) if is_changed(one.attributes, one.columns)]
+    result["fed_from_record"] = _fed(moments, policy)
+    result["recompute_with"] = policy_behind(episodes) if result["fed_from_record"] else ""
+    return {"result": result, "timing": {"wall_s": round(wall_s, 3)}}, decisions
+
+
+def _fed(moments: Sequence[Moment], policy: str) -> int:
+    """Return how many velocities were a policy's then and are handed back now: compared is only what the tree made of them."""
+    return sum(moment.source is Source.POLICY and moment.commanded is not None for moment in moments) if policy == RECORDED else 0
+
+
+def policy_behind(episodes: Sequence[Episode]) -> str:
+    """Return the name of the policy that commanded these, where it is here and the file tells it by its weights; else empty.
+
+    A simulated drive without weights was the expert's.
+    """
+    hashes = {
+        str(told)
+        for episode in episodes
+        for told, source in zip(episode.columns.get("weights_hash", ()), episode.columns["source"], strict=False)
+        if source == Source.POLICY
+    }
+    told = episodes[0].attributes
+    if hashes == {""}:
+        return "expert" if told.get("origin") == "simulated" and int(told.get("seed", -1)) >= 0 else ""
+    for name in preset_names():
+        weights = (shipped(name) or Path()) / "model.safetensors"
+        if weights.is_file() and {digest_of(weights)} == hashes:
+            return name
+    return ""
 
 
 def ticks_of(moment: Moment, period_s: float) -> list[float]:

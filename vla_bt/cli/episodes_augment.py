@@ -48,7 +48,8 @@ def _count(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw and write; exit code 0 when everything asked for is there."""
+    """Draw and write; exit code 0 when everything asked for is there, 1 when a file could not be read."""
+    from vla_bt.cli.episodes_shared import name_bad
     from vla_bt.episodes.augment import find_sources, materialise, spread, write_books
     from vla_bt.episodes.dataset import SPLITS, EpisodeDataset, split_of
     from vla_bt.episodes.plan import load_plan
@@ -62,10 +63,11 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(f"plan {options.plan} tells no number of views; give --general or --distance-aware")
     out = options.out or options.folder / "views"
     began = time.monotonic()
+    refused: list[str] = []
     try:
-        sources = find_sources(options.folder, _bar("digests", options.json))
+        sources = find_sources(options.folder, _bar("digests", options.json), refused)
         books = write_books(options.folder, sources, general, distance, options.seed)
-        episodes = EpisodeDataset.open(options.folder, books.values())
+        episodes = EpisodeDataset.open(options.folder, books.values(), refused=[])
         views = episodes[len(episodes) - sum(len(book.entries) for book in books.values()) :]
         chosen = views.pick(spread(len(views), options.materialise))
         paths = materialise(chosen, out, _bar("views", options.json))
@@ -91,10 +93,11 @@ def run(options: argparse.Namespace) -> int:
         ],
         "views_in_split": {part: parts[part] for part in SPLITS},
         "materialised": [str(path) for path in paths],
+        "refused": refused,
     }
     timing = {"wall_s": round(time.monotonic() - began, 3)}
     print(json.dumps({"result": result, "timing": timing}, indent=2) if options.json else "\n".join(_words(result, timing)))
-    return 0
+    return name_bad(refused)
 
 
 def _range(sources: list[int]) -> list[int]:

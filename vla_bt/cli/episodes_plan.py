@@ -36,14 +36,18 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Count; exit code 0 whether or not the plan is complete."""
+    """Count; exit code 0 whether or not the plan is complete, 1 when a file could not be read."""
+    from vla_bt.cli.episodes_shared import name_bad
     from vla_bt.episodes.plan import Cell, count_progress, load_plan, notes
     from vla_bt.episodes.schema import EpisodeError
     from vla_bt.settings import SettingsError
 
+    if options.picture is not None and options.picture.suffix.lower() != ".png":
+        raise SettingsError(f"--picture {options.picture}: the heat map is a PNG; name a file that ends in .png")
     plan = load_plan(options.plan)
+    refused: list[str] = []
     try:
-        found = _headers(options.folder) if options.folder is not None else []
+        found = _headers(options.folder, refused) if options.folder is not None else []
     except EpisodeError as error:
         raise SettingsError(str(error)) from None
     progress = count_progress(found)
@@ -66,25 +70,26 @@ def run(options: argparse.Namespace) -> int:
             "episodes": progress.episodes,
             "partial": progress.partial,
             "unplaced": list(progress.unplaced),
+            "refused": refused,
             "cells": [
                 {**Cell(*cell)._asdict(), "wanted": plan.targets.get(cell, 0), "there": progress.there.get(cell, 0)}
                 for cell in cells
             ],
         }
         print(json.dumps({"result": result, "timing": {}}, indent=2))
-        return 0
+        return name_bad(refused)
     print("\n".join(table(plan, progress)))
     print("\n".join(["", *(f"note: {line}" for line in notes(plan))]) if notes(plan) else "", end="\n" if notes(plan) else "")
     if options.picture is not None:
         print(f"wrote {options.picture}")
-    return 0
+    return name_bad(refused)
 
 
-def _headers(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+def _headers(folder: Path, refused: list[str]) -> list[tuple[str, dict[str, Any]]]:
     from vla_bt.cli.episodes_shared import counted
     from vla_bt.episodes.dataset import headers
 
-    return [(path.name, attributes) for path, attributes in headers(folder, partial(counted, what="reading"))]
+    return [(path.name, attributes) for path, attributes in headers(folder, partial(counted, what="reading"), refused)]
 
 
 def table(plan: Plan, progress: Progress) -> list[str]:

@@ -21,7 +21,9 @@ def add_parser(verbs: Any) -> None:
         help="send a recorded run through the tree once more and compare its decisions",
         description="Send a recorded demonstration (all episodes linked with FILE, in its folder) through the same tree and "
         "compare each decision, velocity and source, with the recorded one. Exit code 0 when all are identical, 1 when some "
-        "differ. A record holds no scan, battery or contacts, and of what happened between two frames nothing.",
+        "differ, or a file was changed after it was recorded. By default a policy's velocities are fed from the record: then "
+        "the tree is tested and not the policy. A record holds no scan, battery or contacts, and of what happened between two "
+        "frames nothing.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,7 +40,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay; exit code 0 only if every decision is identical."""
+    """Replay; exit code 0 only if every decision is identical and no file was changed since it was recorded."""
     from vla_bt.app.replay import RECORDED, replay
     from vla_bt.episodes.format import load
     from vla_bt.episodes.moments import linked_episodes
@@ -56,14 +58,17 @@ def run(options: argparse.Namespace) -> int:
         raise SettingsError(str(error)) from None
     result = outcome["result"]
     result["files"] = [str(path) for path in paths]
+    result["changed"] = [str(paths[number]) for number in result["changed"]]
     if options.json:
         print(json.dumps(outcome, indent=2))
     else:
         print("\n".join(_words(result, decisions, options.all)))
-    return 0 if result["identical"] == result["decisions"] else 1
+    return 0 if result["identical"] == result["decisions"] and not result["changed"] else 1
 
 
 def _words(result: dict[str, Any], decisions: list[Any], everything: bool) -> list[str]:
+    from vla_bt.episodes.printable import printable
+
     lines = []
     start_s = decisions[0].moment.decided_s
     for one in decisions:
@@ -80,6 +85,17 @@ def _words(result: dict[str, Any], decisions: list[Any], everything: bool) -> li
     if lines:
         lines = ["episode, frame, time, recorded -> replayed: source, velocity [m/s, m/s, rad/s]", *lines, ""]
     lines.append(f"{result['identical']} of {result['decisions']} decisions identical, policy {result['policy']}")
+    if result["fed_from_record"]:
+        name = result["recompute_with"]
+        how = f"'--policy {name}' recomputes them" if name else "the policy behind them is not here"
+        lines.append(
+            f"{result['fed_from_record']} of them are the policy's velocities as the record tells them, fed to the tree and not "
+            f"recomputed: {how}"
+        )
+    lines += [
+        f"{printable(path)}: was changed after it was recorded: its columns differ from its checksum (content_crc32)"
+        for path in result["changed"]
+    ]
     if result["velocity_not_told"]:
         lines.append(f"of {result['velocity_not_told']} the record doesn't tell the velocity; their source was compared")
     if result["identical"] < result["decisions"]:

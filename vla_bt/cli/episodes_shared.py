@@ -27,6 +27,13 @@ def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def name_bad(refused: Sequence[str]) -> int:
+    """Name what could not be read, a line each; returns the exit code: 1 when there was any."""
+    for line in refused:
+        print(line, file=sys.stderr, flush=True)
+    return 1 if refused else 0
+
+
 def names_for(paths: Sequence[Path]) -> list[str]:
     """Return a harmless name without an ending for each file; of several with one name the later ones get a number."""
     from vla_bt.episodes.schema import safe_name

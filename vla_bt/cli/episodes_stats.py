@@ -35,8 +35,8 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Count; exit code 2 when a file is no episode."""
-    from vla_bt.cli.episodes_shared import counted
+    """Count; exit code 1 when a file is no episode, 2 when none is one."""
+    from vla_bt.cli.episodes_shared import counted, name_bad
     from vla_bt.episodes.dataset import views_of
     from vla_bt.episodes.finding import episode_files
     from vla_bt.episodes.printable import printable
@@ -44,13 +44,18 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.episodes.stats import collect, figures
     from vla_bt.settings import SettingsError
 
+    refused: list[str] = []
     try:
         books = views_of(options.views, each=partial(counted, what="looking for the views' sources"))
         contents = chain.from_iterable(each.contents() for each in books)
         views = counted(contents, "reading views", sum(map(len, books)))
-        result = figures(collect(counted(episode_files(options.paths), "reading"), views))
+        found = collect(counted(episode_files(options.paths), "reading"), views, refused)
     except EpisodeError as error:
         raise SettingsError(str(error)) from None
+    if not found.episodes:
+        name_bad(refused[:-1])
+        raise SettingsError(refused[-1])
+    result = figures(found)
     plots: list[str] = []
     if options.plots is not None:
         from vla_bt.episodes.stats_plots import draw_stats
@@ -60,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise SettingsError(f"{printable(options.plots)}: {error.strerror or error}") from None
     if options.json:
-        print(json.dumps({"result": {**result, "plots": plots}}))
-        return 0
+        print(json.dumps({"result": {**result, "plots": plots, "refused": refused}}))
+        return name_bad(refused)
     print("\n".join([*_words(result), *(f"wrote {printable(path)}" for path in plots)]))
-    return 0
+    return name_bad(refused)
 
 
 def _words(result: dict[str, Any]) -> list[str]:

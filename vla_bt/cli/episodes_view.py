@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw; exit code 2 at the first file that is no episode."""
-    from vla_bt.cli.episodes_shared import counted, names_for, out_of_way
+    """Draw; exit code 1 when a file is no episode, 2 when none is one."""
+    from vla_bt.cli.episodes_shared import counted, name_bad, names_for, out_of_way
     from vla_bt.episodes.finding import episode_files
     from vla_bt.episodes.format import EpisodeError, load
     from vla_bt.episodes.pictures import contact_sheet, save_picture
@@ -41,14 +42,17 @@ def run(options: argparse.Namespace) -> int:
     from vla_bt.settings import SettingsError
 
     made: list[str] = []
+    refused: list[str] = []
     paths = episode_files(options.paths)
     for path, name in zip(counted(paths, "drawing"), names_for(paths), strict=True):
         try:
             episode = load(path)
         except EpisodeError as error:
-            raise SettingsError(str(error)) from None
+            refused.append(str(error))
+            continue
         if not episode.frames:
-            raise SettingsError(f"{printable(path)}: holds no frame")
+            refused.append(f"{printable(path)}: holds no frame")
+            continue
         folder = options.out or path.parent
         stem = path.stem if options.out is None else name
         try:
@@ -60,12 +64,12 @@ def run(options: argparse.Namespace) -> int:
                         if kind == "png":
                             save_picture(contact_sheet(episode), making)
                         else:
-                            write_film(episode, making)
+                            write_film(episode, making, partial(counted, what=f"filming {printable(stem, 60)}: frame"))
                     made.append(str(target))
                     if not options.json:
                         print(f"wrote {printable(target)}", flush=True)
         except OSError as error:
             raise SettingsError(f"{printable(folder)}: {error.strerror or error}") from None
     if options.json:
-        print(json.dumps({"result": {"files": made}}))
-    return 0
+        print(json.dumps({"result": {"files": made, "refused": refused}}))
+    return max(name_bad(refused), 0 if made else 2)

@@ -147,10 +147,15 @@ def _lockstep(options: argparse.Namespace) -> int:
     settings = replace(settings, record_from_start=options.record)
     recorder = None
     if options.record:
-        from vla_bt.episodes.recorder import EpisodeRecorder
+        from vla_bt.episodes.recorder import EpisodeRecorder, limits_of
         from vla_bt.episodes.schema import EpisodeInfo
 
-        recorder = EpisodeRecorder(Path(settings.runs_directory), settings.frame_period_s, storage=settings.record_pictures)
+        recorder = EpisodeRecorder(
+            Path(settings.runs_directory),
+            settings.frame_period_s,
+            storage=settings.record_pictures,
+            tick_period_s=settings.tick_period_s,
+        )
         recorder.label(
             EpisodeInfo(
                 scenario=scene.name,
@@ -159,6 +164,7 @@ def _lockstep(options: argparse.Namespace) -> int:
                 position=scene.position,
                 seed=scene.seed,
                 origin="simulated",
+                velocity_limits=limits_of(load(GateSettings, "gate", options.params_file)),
             )
         )
     lockstep = LockstepRun(

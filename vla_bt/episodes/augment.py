@@ -31,8 +31,13 @@ Shown = Callable[[int, int], None]
 """Is told how many are done and how many there are."""
 
 
-def find_sources(folder: Path, shown: Shown) -> list[Source]:
+def find_sources(folder: Path, shown: Shown, refused: list[str] | None = None) -> list[Source]:
     """Return the episodes of a folder that views may be made of, with their digests.
+
+    Parameters
+    ----------
+    refused : list of str, optional
+        Takes a line for each file that is no episode, instead of raising.
 
     Raises
     ------
@@ -42,11 +47,16 @@ def find_sources(folder: Path, shown: Shown) -> list[Source]:
     paths = episode_files(folder)
     sources = []
     for count, path in enumerate(paths, start=1):
-        content = read(path, images=False)
-        told = trusted(content.attributes)
-        if is_complete(told) and told.get("origin") != "augmented":
-            standing = standing_frames(columns_of(content)[0])
-            sources.append(Source(path.stem, digest_of(path), str(told.get("distance", "")), standing))
+        try:
+            content = read(path, images=False)
+            told = trusted(content.attributes)
+            if is_complete(told) and told.get("origin") != "augmented":
+                standing = standing_frames(columns_of(content)[0])
+                sources.append(Source(path.stem, digest_of(path), str(told.get("distance", "")), standing))
+        except EpisodeError as error:
+            if refused is None:
+                raise
+            refused.append(str(error))
         shown(count, len(paths))
     return sources
 
@@ -82,7 +92,8 @@ def materialise(views: EpisodeDataset, out: Path, shown: Shown) -> list[Path]:
     OSError
         When they can't be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if len(views):
+        out.mkdir(parents=True, exist_ok=True)
     paths, tiles = [], []
     for index in range(len(views)):
         path = out / f"{views.attributes(index)['episode_name']}.h5"

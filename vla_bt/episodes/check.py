@@ -8,7 +8,7 @@ Promises: any file gets an answer, damaged and foreign ones too; files of the or
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,21 +20,24 @@ from numpy.typing import NDArray
 from vla_bt.episodes import check_frames
 from vla_bt.episodes.check_frames import ERROR, NOTE, WARNING, Finding
 from vla_bt.episodes.check_together import Traits, check_together, traits_of
-from vla_bt.episodes.format import as_told
+from vla_bt.episodes.format import as_told, columns_of
 from vla_bt.episodes.opening import Content, EpisodeError, read
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import (
     COLUMNS,
     DISTANCES,
     FRAMES,
+    NEWER,
     ORIGINS,
     PATTERNS,
     POSITIONS,
     SCHEMA_VERSION,
     EpisodeInfo,
+    is_changed,
     trusted,
 )
 from vla_bt.episodes.units import KEYS, SI, UNKNOWN, action_unit
+from vla_bt.settings import GateSettings
 from vla_bt.sim.scenes import SCENE_NAMES
 
 CODES: dict[str, tuple[str, str]] = {
@@ -49,13 +52,21 @@ CODES: dict[str, tuple[str, str]] = {
     "scenario-only-in-name": (WARNING, "no attribute scenario; the file's name tells one"),
     "not-finite": (ERROR, "NaN or infinite where there must be numbers"),
     "action-range": (ERROR, "an action beyond what its unit allows"),
+    "above-limits": (WARNING, "a velocity above the gate's limits: those the file tells, else the shipped ones"),
+    "actions-differ": (ERROR, "actions and commanded disagree after frame 0"),
+    "content-changed": (ERROR, "the columns are others than those that were recorded (content_crc32)"),
+    "newer-format": (WARNING, "schema_version is newer than this program: what came with it is not checked"),
     "unit-unknown": (WARNING, "nothing tells what unit the actions have"),
+    "frame-0-zero": (WARNING, "original format: frame 0's action is zero whatever was commanded; it is no label"),
     "frame-0-leak": (ERROR, "frame 0 holds an action or is not the start, or the start comes again later"),
     "image-after-command": (ERROR, "the picture arrived after the command it should explain"),
     "image-after-command-suspected": (WARNING, "the pictures change with the action before them, not after"),
     "stamps": (ERROR, "times run backwards, or disagree with total_duration"),
     "period": (WARNING, "frames are not frame_period_s apart"),
     "channel-order": (ERROR, "an attribute says that the pictures are not RGB"),
+    "channel-order-unknown": (NOTE, "nothing tells whether red and blue are swapped, the colours neither"),
+    "image-after-command-unknown": (NOTE, "no times, and the pictures don't tell whether they came before their command"),
+    "source-mode": (WARNING, "who drove can't have in that mode"),
     "channel-order-suspected": (WARNING, "the colours look as if red and blue were swapped"),
     "duplicate-frames": (ERROR, "one picture stands for several moments while the robot moves"),
     "still-frames": (NOTE, "equal pictures while the robot stands"),
@@ -124,7 +135,7 @@ def check_files(paths: Iterable[Path]) -> Iterator[Report]:
 
 
 def _check(content: Content) -> Iterator[Finding]:
-    for check in (_datasets, _shapes, _count, _attributes, _scenario, _finite, _range):
+    for check in (_datasets, _shapes, _count, _attributes, _scenario, _finite, _range, _content):
         yield from (_found(*each) for each in check(content))
     usable = _usable(content)
     if usable is not None:
@@ -149,7 +160,10 @@ def _is_imported(content: Content) -> bool:
 
 
 def _datasets(content: Content) -> Iterator[Told]:
-    newest = content.attributes.get("schema_version") == SCHEMA_VERSION  # older ones may lack what came later
+    version = content.attributes.get("schema_version")
+    newest = isinstance(version, int) and version >= 2  # older ones may lack what came later
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        yield "newer-format", f"schema_version is {version}; this program knows those up to {SCHEMA_VERSION}"
     wanted = ("images", *COLUMNS) if newest else ORIGINAL_DATASETS
     missing = [name for name in wanted if name not in content.parts]
     if missing:
@@ -203,7 +217,9 @@ def _attributes(content: Content) -> Iterator[Told]:
     told = content.attributes
     wanted: tuple[str, ...] = ORIGINAL_ATTRIBUTES
     if _is_ours(content):
-        wanted = tuple(dict.fromkeys((*wanted, "complete", "colour_order", "units", *EpisodeInfo().attributes())))
+        wanted = tuple(dict.fromkeys((*wanted, "complete", "colour_order", "units", *EpisodeInfo().attributes(), *NEWER)))
+        if told["schema_version"] == 2 or told["schema_version"] == 1:
+            wanted = tuple(name for name in wanted if name not in NEWER)
     missing = [name for name in wanted if name not in told and name != "scenario"]
     if missing:
         yield "missing-attribute", f"lacks {', '.join(missing)}"
@@ -301,6 +317,50 @@ def _range(content: Content) -> Iterator[Told]:
     if bad.any():
         what = "in m/s and rad/s" if unit == SI else "in any unit known here"
         yield "action-range", f"actions up to {numbers.max():.3g} {what}", _rows(bad)
+
+
+def _content(content: Content) -> Iterator[Told]:
+    """Compare the columns with each other and with their checksum, and velocities with the gate's limits."""
+    try:
+        columns, _ = columns_of(content)
+    except EpisodeError:
+        return  # said already
+    if is_changed(content.attributes, columns):
+        yield "content-changed", "the columns differ from content_crc32: they were changed after they were recorded"
+    actions, commanded = columns["actions"], columns.get("commanded")
+    if commanded is not None and _is_ours(content):
+        off = _rows(~np.isclose(actions, commanded, atol=1e-6, equal_nan=True) & np.isfinite(actions) & np.isfinite(commanded))
+        off = tuple(row for row in off if row)
+        if off:
+            yield "actions-differ", "actions and commanded disagree", off
+    if action_unit(content) != SI:
+        return
+    limits, whose = _limits(content.attributes)
+    if limits is None:
+        yield "attribute-value", f"velocity_limits is {whose!r}, expected three speeds such as '0.6 0.4 1.2'"
+        return
+    for name in ("actions" if commanded is None else "commanded", "applied"):
+        if name in columns:
+            size = np.abs(np.nan_to_num(columns[name].astype(float), posinf=0.0, neginf=0.0))
+            off = _rows(size > limits + 1e-3)
+            if off:
+                words = ", ".join(f"{limit:g}" for limit in limits)
+                worst = ", ".join(f"{each:.3g}" for each in size.max(axis=0))
+                yield "above-limits", f"{name} reach {worst}; {whose} are {words} [m/s, m/s, rad/s]", off
+
+
+def _limits(told: Mapping[str, Any]) -> tuple[NDArray[np.float64] | None, str]:
+    """Return a gate's limits and whose they are; None and what it says where the file tells none that can be."""
+    text = told.get("velocity_limits") or ""
+    if not text:
+        gate = GateSettings()
+        return np.array([gate.max_linear_x, gate.max_linear_y, gate.max_angular_z]), "the shipped gate's limits"
+    try:
+        limits = np.array([float(word) for word in str(text).split()])
+    except ValueError:
+        return None, str(text)
+    good = limits.shape == (3,) and np.isfinite(limits).all() and (limits >= 0).all()
+    return (limits, "the limits it was recorded under") if good else (None, str(text))
 
 
 def _usable(content: Content) -> check_frames.Frames | None:

@@ -14,12 +14,22 @@ from numpy.typing import NDArray
 
 from vla_bt.episodes.colours import SUSPICIOUS, swapped_share
 from vla_bt.episodes.schema import EVENT_TYPES, START, EpisodeInfo
+from vla_bt.settings import TreeSettings
 from vla_bt.words import Mode, Source
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 PERIOD_TOLERANCE = 0.2
-"""Share of the period by which a frame may come early or late."""
+"""Share of the period by which a frame may come early or late, beside the tick it has to wait for."""
+
+_AUTONOMOUS = {Mode.VLA.value, Mode.HYBRID.value}
+_MODES = {
+    int(Source.TELEOP): {Mode.MANUAL.value},
+    int(Source.TAKEOVER): {Mode.HYBRID.value},
+    int(Source.POLICY): _AUTONOMOUS,
+    int(Source.MOTION): _AUTONOMOUS,
+}
+"""Who drives in which modes; the others in all."""
 
 MOST_SHARE = 0.95
 LEAST_STANDS = 3
@@ -75,8 +85,20 @@ class Frames:
 Told = tuple[Any, ...]
 
 
+def grid_of(period_s: float, tick_s: float | None) -> tuple[float, float]:
+    """Return the time from frame to frame, and by how much it may differ [s].
+
+    A frame is taken at the first tick after it is due: up to a tick late, and the next one as much early. No frame comes sooner
+    than the next tick. Where a file doesn't tell the tick's period (0 or None) the shipped one is taken.
+    """
+    tick_s = tick_s or TreeSettings().tick_period_s
+    return max(period_s, tick_s), PERIOD_TOLERANCE * period_s + tick_s
+
+
 def _first_frame(frames: Frames) -> Iterator[Told]:
     actions, events = frames.columns["actions"], frames.columns.get("action_event_types")
+    if "commanded" not in frames.columns and "schema_version" not in frames.attributes:
+        yield "frame-0-zero", "what was commanded at frame 0 is unknown: this format says zero there; it is no label", (0,)
     if np.abs(np.nan_to_num(actions[0].astype(float))).max() > 0:
         yield "frame-0-leak", "frame 0 holds an action; the format's is zero", (0,)
     if events is None:
@@ -99,12 +121,19 @@ def _who(frames: Frames) -> Iterator[Told]:
         odd = tuple(at for at, value in enumerate(column.tolist()) if value not in choices)
         if odd:
             yield "attribute-value", f"{name} holds {column[odd[0]]!s}, expected {', '.join(map(str, sorted(choices)))}", odd
+    sources, modes = (frames.columns.get(name, np.array([])).tolist() for name in ("source", "mode"))
+    strange = tuple(at for at, (who, mode) in enumerate(zip(sources, modes, strict=False)) if mode not in _MODES.get(who, {mode}))
+    if strange:
+        who, mode = Source(sources[strange[0]]).name.lower(), modes[strange[0]]
+        if mode in {each.value for each in Mode}:
+            yield "source-mode", f"source is {who} in mode {mode}", strange
 
 
 def _times(frames: Frames) -> Iterator[Told]:
     received, decided = frames.columns.get("receipt_s"), frames.columns.get("decided_s")
     duration = frames.number("total_duration")
     period = frames.number("frame_period_s") or EpisodeInfo().frame_period_s
+    expected_s, room_s = grid_of(period, frames.number("tick_period_s"))
     if decided is not None and received is not None and np.isfinite(received).any():
         late = tuple(int(at) for at in np.flatnonzero(received > decided))
         if late:
@@ -126,10 +155,10 @@ def _times(frames: Frames) -> Iterator[Told]:
     if duration is not None and abs(span - duration) > 0.01:
         yield "stamps", f"total_duration is {duration:.3f} s, the decisions span {span:.3f} s"
     dropped = frames.columns.get("frames_dropped_before", np.zeros(len(frames)))
-    gaps = np.diff(decided) / period
-    off = np.flatnonzero(np.abs(gaps - 1 - dropped[1:]) > PERIOD_TOLERANCE) + 1
+    late_s = np.diff(decided) - (1 + dropped[1:]) * expected_s
+    off = np.flatnonzero(np.abs(late_s) > room_s) + 1
     if len(off):
-        worst = float(gaps[np.argmax(np.abs(gaps - 1))] * period)
+        worst = float(np.diff(decided)[np.argmax(np.abs(late_s))])
         yield "period", f"a frame comes {worst:.3g} s after the one before, expected {period:.3g} s", tuple(map(int, off))
 
 
@@ -140,6 +169,9 @@ def _colours(frames: Frames) -> Iterator[Told]:
             "channel-order-suspected",
             f"BGR stored as RGB suspected: {share:.0%} of what is coloured is blue where wood would be brown",
         )
+    elif "colour_order" not in frames.attributes and (share is None or share > 1 - SUSPICIOUS):
+        why = "too little is coloured" if share is None else f"{share:.0%} of what is coloured is cold"
+        yield "channel-order-unknown", f"whether red and blue are swapped could not be told: {why}"
 
 
 def _sameness(frames: Frames) -> Iterator[Told]:
@@ -186,9 +218,14 @@ def _causality(frames: Frames) -> Iterator[Told]:
     grey = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in frames.images)
     small = [cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA).astype(int) for image in grey]
     change = np.array([float(np.abs(after - before).mean()) for before, after in itertools.pairwise(small)])
-    if len(change) < 2 * LEAST_STANDS:
-        return
     right, wrong = _told_apart(change, moving[:-1]), _told_apart(change, moving[1:])
+    received = frames.columns.get("receipt_s")
+    timed = received is not None and "decided_s" in frames.columns and bool(np.isfinite(received).any())
+    if not timed and (right is None or wrong is None or max(right, wrong) < MOST_SHARE or abs(wrong - right) <= 0.25):
+        yield (
+            "image-after-command-unknown",
+            "whether pictures came after their command could not be told: no times, too few stands",
+        )
     if right is not None and wrong is not None and wrong >= MOST_SHARE and wrong - right > 0.25:
         yield (
             "image-after-command-suspected",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_bt.episodes.check_frames import PERIOD_TOLERANCE
+from vla_bt.episodes.check_frames import grid_of
 from vla_bt.episodes.opening import Content
 from vla_bt.episodes.printable import printable
 from vla_bt.episodes.schema import EpisodeInfo, trusted
@@ -41,8 +41,8 @@ class Traits:
     origin : str
     first_s, last_s : float
         When its first and its last frame were decided on; NaN where it doesn't tell [s].
-    period_s : float
-        From frame to frame [s].
+    period_s, tick_s : float
+        From frame to frame, and from tick to tick [s]; no tick, 0.
     dropped : int
         Frames it says were lost before its first.
     pictures : frozenset of int
@@ -58,6 +58,7 @@ class Traits:
     first_s: float
     last_s: float
     period_s: float
+    tick_s: float
     dropped: int
     pictures: frozenset[int]
 
@@ -81,6 +82,7 @@ def traits_of(content: Content) -> Traits:
         float(times[0]),
         float(times[-1]),
         told.get("frame_period_s", EpisodeInfo().frame_period_s),
+        told.get("tick_period_s", 0.0),
         int(dropped[0]) if counted and dropped is not None else 0,
         frozenset(zlib.crc32(np.ascontiguousarray(image)) for image in images if image.min() < image.max()),
     )
@@ -144,6 +146,8 @@ def _links(linked: list[Traits]) -> Iterator[Told]:
         gap_s = after.first_s - before.last_s
         if gap_s <= 0:
             yield after.path, "link-wrong", f"begins {-gap_s:.3g} s before the end of {printable(before.path)}"
-        elif gap_s > (1 + after.dropped + PERIOD_TOLERANCE) * after.period_s:
-            words = f"begins {gap_s:.3g} s after {printable(before.path)}, expected {(1 + after.dropped) * after.period_s:.3g} s"
+            continue
+        expected_s, room_s = grid_of(after.period_s, after.tick_s)
+        if gap_s > (1 + after.dropped) * expected_s + room_s:
+            words = f"begins {gap_s:.3g} s after {printable(before.path)}, expected {(1 + after.dropped) * expected_s:.3g} s"
             yield after.path, "link-gap", words

@@ -121,7 +121,12 @@ class EpisodeDataset(Sequence[Item]):
 
     @classmethod
     def open(
-        cls, folder: Path, books: Iterable[Path | Book] = (), size: tuple[int, int] | None = None, each: Each = iter
+        cls,
+        folder: Path,
+        books: Iterable[Path | Book] = (),
+        size: tuple[int, int] | None = None,
+        each: Each = iter,
+        refused: list[str] | None = None,
     ) -> EpisodeDataset:
         """List the complete episodes of a folder and the views of them; pictures stay where they are.
 
@@ -135,6 +140,8 @@ class EpisodeDataset(Sequence[Item]):
             Width and height that pictures are shrunk to [px].
         each : callable, optional
             Hands on the files to look at.
+        refused : list of str, optional
+            Takes a line for each file that can't be read, instead of raising.
 
         Raises
         ------
@@ -143,7 +150,7 @@ class EpisodeDataset(Sequence[Item]):
         """
         entries = [
             _Entry(path, group_of(attributes, path.stem), attributes)
-            for path, attributes in headers(folder, each)
+            for path, attributes in headers(folder, each, refused)
             if is_complete(attributes)
         ]
         by_name = {entry.path.stem: entry for entry in entries}
@@ -267,15 +274,28 @@ def goal_of(columns: Mapping[str, NDArray[Any]]) -> str:
     return next((str(text) for text in columns.get("goal_text", ()) if text), "")
 
 
-def headers(folder: Path, each: Each = iter) -> list[tuple[Path, dict[str, Any]]]:
+def headers(folder: Path, each: Each = iter, refused: list[str] | None = None) -> list[tuple[Path, dict[str, Any]]]:
     """Return files and attributes of all episodes in a folder, sorted by name; an attribute that can't be is left out.
+
+    Parameters
+    ----------
+    refused : list of str, optional
+        Takes a line for each file that can't be read, instead of raising.
 
     Raises
     ------
     EpisodeError
         When the folder or a file in it can't be read.
     """
-    return [(path, trusted(read(path, images=False).attributes)) for path in each(episode_files(folder))]
+    found = []
+    for path in each(episode_files(folder)):
+        try:
+            found.append((path, trusted(read(path, images=False).attributes)))
+        except EpisodeError as error:
+            if refused is None:
+                raise
+            refused.append(str(error))
+    return found
 
 
 def episode_files(folder: Path) -> list[Path]:
@@ -288,7 +308,7 @@ def episode_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise EpisodeError(f"{folder}: no such folder")
-    return sorted(folder.glob("*.h5"))
+    return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
 
 
 def _view_entry(by_name: Mapping[str, _Entry], book: Book, number: int) -> _Entry:

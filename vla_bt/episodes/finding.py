@@ -15,7 +15,8 @@ SUFFIXES = (".h5", ".hdf5")
 def episode_files(paths: Iterable[Path]) -> list[Path]:
     """Return the named files, and every ``.h5`` and ``.hdf5`` below the named folders, sorted.
 
-    No link to a folder is followed; hidden folders hold what is in the making (:mod:`vla_bt.app.collect`) and are passed over.
+    A named link to a folder is followed, one inside a folder isn't; what is hidden is in the making (:mod:`vla_bt.app.collect`)
+    and passed over.
 
     Raises
     ------
@@ -26,7 +27,7 @@ def episode_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if not os.path.lexists(path):
             raise SettingsError(f"{printable(path)}: no such file or folder")
-        if not path.is_dir() or path.is_symlink():
+        if not path.is_dir():
             found.append(path)
             continue
         inside = list(_below(path))
@@ -39,4 +40,4 @@ def episode_files(paths: Iterable[Path]) -> list[Path]:
 def _below(top: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(top):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder) / name for name in names if name.endswith(SUFFIXES))
+        yield from (Path(folder) / name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))

@@ -40,7 +40,7 @@ from vla_bt.episodes.schema import (
     safe_name,
 )
 from vla_bt.episodes.units import KEYS, UNKNOWN
-from vla_bt.episodes.writer import in_memory, lay_out, publish, unused
+from vla_bt.episodes.writer import in_memory, lay_out, publish, stored_crc32, unused
 from vla_bt.words import Mode, Source
 
 RGB, BGR = "rgb", "bgr"
@@ -128,6 +128,7 @@ def import_original(path: Path, out: Path, channel_order: str = "") -> Imported:
                 data[index] = image
             for column, values in _columns(source, images).items():
                 file[column][:] = values
+            file.attrs["content_crc32"] = stored_crc32(file)
         publish(making, target)
     finally:
         making.unlink(missing_ok=True)

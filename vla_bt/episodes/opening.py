@@ -140,6 +140,8 @@ def _open(path: Path) -> int:
 def _in_words(error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return "is a symbolic link; name the file itself"
+    if error.errno == errno.EISDIR:
+        return "is a folder; name one episode in it"
     if error.errno == errno.ENXIO:
         return "is no regular file"
     if error.errno == errno.ENODATA:

@@ -26,7 +26,7 @@ import numpy as np
 
 from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample
 from vla_bt.episodes.schema import RAW
-from vla_bt.settings import TreeSettings
+from vla_bt.settings import GateSettings, TreeSettings
 
 QUEUE_FRAMES = 32
 QUEUE_BYTES = 256 * 1024 * 1024
@@ -47,6 +47,11 @@ def labels(settings: TreeSettings) -> EpisodeInfo:
         position=settings.record_position,
         key_pattern=settings.record_key_pattern[:MAX_LABEL],
     )
+
+
+def limits_of(gate: GateSettings) -> str:
+    """Return what an episode's attribute ``velocity_limits`` says of a gate."""
+    return f"{gate.max_linear_x:g} {gate.max_linear_y:g} {gate.max_angular_z:g}"
 
 
 def utc_now() -> datetime:
@@ -139,6 +144,8 @@ class EpisodeRecorder:
         How pictures are kept, see :class:`vla_bt.episodes.writer.EpisodeWriter`.
     beside : Path, optional
         Where finished episodes will be moved to; see there.
+    tick_period_s : float
+        From one offer to the next [s], for the file; 0 where nobody knows.
     """
 
     def __init__(
@@ -149,10 +156,12 @@ class EpisodeRecorder:
         now: Callable[[], datetime] = utc_now,
         storage: str = RAW,
         beside: Path | None = None,
+        tick_period_s: float = 0.0,
     ) -> None:
         self._directory, self._beside = directory, beside
+        self._grid = {"frame_period_s": frame_period_s, "tick_period_s": tick_period_s}
         self._period_s = frame_period_s
-        self._info = EpisodeInfo(scenario, frame_period_s)
+        self._info = EpisodeInfo(scenario, **self._grid)
         self._now = now
         self._storage = storage
         self._lock = threading.Condition()
@@ -175,9 +184,9 @@ class EpisodeRecorder:
     def label(self, info: EpisodeInfo) -> None:
         """Say what is recorded from now on; another label begins another demonstration.
 
-        Links and period in it are not heeded: they are the recorder's own.
+        Links and periods in it are not heeded: they are the recorder's own.
         """
-        info = replace(info, frame_period_s=self._period_s, demonstration_id="", demonstration_index=0, previous_episode="")
+        info = replace(info, **self._grid, demonstration_id="", demonstration_index=0, previous_episode="")
         with self._lock:
             if info != self._info:
                 self._info = info
@@ -305,12 +314,14 @@ class EpisodeRecorder:
                 with self._lock:
                     self._queue.popleft()
             except Exception as error:  # whatever it was: this thread lives on and the status says it
-                kept = 0
+                kept, saved = 0, None
                 if writer is not None:
                     with contextlib.suppress(Exception):  # what went wrong first counts
                         kept = writer.give_up()
+                        saved = writer.saved
                     writer = None
                 rest = f"; 'vla-bt episodes recover' makes a file of the {kept} frames before" if kept else ""
+                rest += f"; the frames before are in {saved.name}" if saved is not None else ""
                 with self._lock:
                     self._dropped += sum(isinstance(lost, _Frame) for lost in self._queue)
                     self._queue.clear()

@@ -21,7 +21,17 @@ from typing import Any
 from vla_bt.episodes.journal import JOURNAL_SUFFIX, MAX_BLOB_BYTES, Journal, JournalBusyError, Record, journals
 from vla_bt.episodes.opening import read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import COLUMNS, FRAMES, RAW, STORAGES, EpisodeError, EpisodeInfo, file_attributes, trusted
+from vla_bt.episodes.schema import (
+    COLUMNS,
+    FRAMES,
+    NEWER,
+    RAW,
+    STORAGES,
+    EpisodeError,
+    EpisodeInfo,
+    file_attributes,
+    trusted,
+)
 from vla_bt.episodes.writer import PART_SUFFIX, Row, assemble
 
 RECOVERED, RUNNING, EMPTY, FINISHED, FAILED = "recovered", "being recorded", "empty", "finished before", "failed"
@@ -36,7 +46,7 @@ class Recovery:
     Attributes
     ----------
     journal : Path
-        Of the episode.
+        Of the episode; the ``.part`` where that is all there is.
     state : str
         ``recovered``, ``being recorded``, ``empty``, ``finished before`` or ``failed``.
     path : Path or None
@@ -80,6 +90,10 @@ def recover(directory: Path) -> Iterator[Recovery]:
     """
     for path in journals(directory):
         yield recover_one(path)
+    for part in sorted(directory.glob(f"*.h5{PART_SUFFIX}")):
+        journal = part.with_name(part.name.removesuffix(PART_SUFFIX) + JOURNAL_SUFFIX)
+        if not journal.exists() and part.exists():  # whoever records makes the journal first and deletes it last
+            yield Recovery(part, FAILED, why="its journal is gone, so nothing tells what is in it; delete it")
 
 
 def recover_one(path: Path) -> Recovery:
@@ -163,7 +177,7 @@ def _attributes(record: Record) -> dict[str, Any]:
         raise EpisodeError("damaged: it doesn't begin with an episode's attributes")
     found: dict[str, Any] = {}
     for name, example in _TEMPLATE.items():
-        value = told.get(name)
+        value = told.get(name, example if name in NEWER else None)
         if type(value) is not type(example) or (isinstance(value, str) and len(value) > 4096):
             raise EpisodeError(f"damaged: its attribute {name} is {printable(repr(value), 60)}")
         found[name] = value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -21,7 +22,7 @@ from vla_bt.port import Odometry
 from vla_bt.words import Mode, Source, Twist
 
 FRAMES = 18
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ACTION_CHUNK_SIZE = 8
 START, MOVE, STAND = "episode_start", "start_action", "stop_action"
 EVENT_TYPES = (START, MOVE, STAND)
@@ -188,6 +189,10 @@ class EpisodeInfo:
         Of an augmented or imported episode: name and digest of the file it was made from.
     recipe : str
         Of an augmented episode: how, as JSON that makes the same pixels again.
+    tick_period_s : float
+        Of the tree that recorded: frames lie on its ticks [s]; 0 where nothing tells.
+    velocity_limits : str
+        Of the gate: linear_x, linear_y [m/s] and angular_z [rad/s], such as ``0.6 0.4 1.2``; empty where nothing tells.
     """
 
     scenario: str = "free"
@@ -204,6 +209,8 @@ class EpisodeInfo:
     source_episode: str = ""
     source_sha256: str = ""
     recipe: str = ""
+    tick_period_s: float = 0.0
+    velocity_limits: str = ""
 
     def attributes(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -217,7 +224,7 @@ def file_attributes(
 
     What changes with the frames: ``num_frames``, ``total_duration`` [s], ``complete``, ``frames_dropped`` and
     ``clock_zero_utc_s`` (UTC time [s] at which the monotonic clock of the columns showed 0). ``recovered`` tells that a journal
-    was made into the file afterwards.
+    was made into the file afterwards. ``content_crc32`` is :func:`content_crc32` of the columns, 0 where nothing tells.
     """
     return {
         "episode_name": name,
@@ -235,12 +242,16 @@ def file_attributes(
         "colour_order": "RGB",
         "image_storage": storage,
         "recovered": False,
+        "content_crc32": 0,
         "units": "SI: m, s, rad; velocities are linear_x, linear_y [m/s], angular_z [rad/s]; each dataset tells its own",
         "frames_of_reference": "REP-103: velocities in base_link (x forward, y left, anticlockwise positive); pose in odom",
         "source_names": ",".join(f"{source.value}={source.name.lower()}" for source in Source),
         **info.attributes(),
     }
 
+
+NEWER = ("content_crc32", "tick_period_s", "velocity_limits")
+"""Attributes that came with version 3."""
 
 _NEVER = datetime.fromtimestamp(0, timezone.utc)
 _KINDS = {name: type(value) for name, value in file_attributes(EpisodeInfo(), "", _NEVER, 1, 1).items()}
@@ -258,6 +269,30 @@ def _fits(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is kind
+
+
+def content_crc32(columns: Mapping[str, NDArray[Any]]) -> int:
+    """Return the CRC-32 of all columns that are there, so that one changed by hand is noticed; never 0, which tells nothing.
+
+    Pictures are in it by their ``image_crc32``. Texts may be str or UTF-8.
+    """
+    total = 0
+    for name, column in COLUMNS.items():
+        if name not in columns:
+            continue
+        values = columns[name]
+        if column.text_bytes:
+            data = b"\0".join(value if isinstance(value, bytes) else str(value).encode("utf-8", "replace") for value in values)
+        else:
+            data = np.ascontiguousarray(values, np.dtype(column.kind).newbyteorder("<")).tobytes()
+        total = zlib.crc32(name.encode() + b"\0" + data, total)
+    return total or 1
+
+
+def is_changed(attributes: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell whether columns, cut to their frames and of the format's own kinds, are others than those that were recorded."""
+    known = attributes.get("content_crc32", 0)
+    return isinstance(known, int) and known > 0 and known != content_crc32(columns)
 
 
 def row_of(sample: FrameSample, index: int, image_crc32: int, dropped_before: int = 0) -> dict[str, Any]:

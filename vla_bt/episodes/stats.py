@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vla_bt.episodes.format import columns_of
 from vla_bt.episodes.opening import Content, read
 from vla_bt.episodes.printable import printable
-from vla_bt.episodes.schema import trusted
+from vla_bt.episodes.schema import EpisodeError, trusted
 from vla_bt.episodes.units import KEYS, SI, action_unit
 
 AXES = ("linear_x", "linear_y", "angular_z")
@@ -55,8 +55,13 @@ class Collected:
     duration_s: float = 0.0
 
 
-def collect(paths: Iterable[Path], views: Iterable[Content] = ()) -> Collected:
+def collect(paths: Iterable[Path], views: Iterable[Content] = (), refused: list[str] | None = None) -> Collected:
     """Read everything but the pictures; count the views of episodes, too.
+
+    Parameters
+    ----------
+    refused : list of str, optional
+        Takes a line for each file that is no episode, instead of raising.
 
     Raises
     ------
@@ -65,7 +70,12 @@ def collect(paths: Iterable[Path], views: Iterable[Content] = ()) -> Collected:
     """
     found = Collected()
     for path in paths:
-        _add(found, read(path, images=False))
+        try:
+            _add(found, read(path, images=False))
+        except EpisodeError as error:
+            if refused is None:
+                raise
+            refused.append(str(error))
     for view in views:
         _add(found, view)
     return found

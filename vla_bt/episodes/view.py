@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,29 +21,38 @@ BAR = 64
 RATE = 10
 """Pictures a second; more than an episode's, since players jump badly in films of one picture a second."""
 
+LONGEST_SHOWN_S = 2.0
+"""A frame that stood for longer is shown for so long; the time written below it stays true [s]."""
+
 SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 1e-3, 60.0
 """A file that tells of others is not believed: its film would have no end, or no length [s]."""
 
 _PAPER, _INK, _FAINT = (250, 249, 247), (34, 34, 34), (110, 110, 110)
 
 
-def write_film(episode: Episode, path: Path) -> Path:
+def write_film(episode: Episode, path: Path, each: Callable[[range], Iterable[int]] = iter) -> Path:
     """Write the film as H.264 in MP4; returns its path.
+
+    Parameters
+    ----------
+    each : callable, optional
+        Hands on the numbers of the frames: for whoever wants to count.
 
     Raises
     ------
     OSError
         When it can't be written.
     """
-    return write_video(path, _repeated(episode), Fraction(RATE))
+    return write_video(path, _repeated(episode, each), Fraction(RATE))
 
 
-def _repeated(episode: Episode) -> Iterator[NDArray[np.uint8]]:
+def _repeated(episode: Episode, each: Callable[[range], Iterable[int]]) -> Iterator[NDArray[np.uint8]]:
     times = shown_at(episode)
-    shown = 0
-    for index in range(episode.frames):
+    lasts = [*np.diff(times).tolist(), period_of(episode)]
+    shown, until = 0, 0.0
+    for index in each(range(episode.frames)):
         picture = _still(episode, index, times[index])
-        until = times[index + 1] if index + 1 < episode.frames else times[index] + period_of(episode)
+        until += min(lasts[index], LONGEST_SHOWN_S)
         while shown == 0 or shown < round(until * RATE):
             yield picture
             shown += 1

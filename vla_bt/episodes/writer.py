@@ -38,6 +38,7 @@ from vla_bt.episodes.schema import (
     START,
     EpisodeInfo,
     FrameSample,
+    content_crc32,
     episode_name,
     file_attributes,
     row_of,
@@ -92,6 +93,8 @@ class EpisodeWriter:
         self._rows: list[Row] = []
         self._blobs: list[tuple[int, int]] = []  # where each JPEG lies in the journal, and its size
         self._fd = -1
+        self.saved: Path | None = None
+        """What :meth:`give_up` made of the frames when they could not be left for ``recover``."""
         self._journal, self.name = _claim(directory, beside or directory, episode_name(started, info.scenario))
         self._part = directory / f"{self.name}.h5{PART_SUFFIX}"
         self._attributes = file_attributes(info, self.name, started, height, width, storage)
@@ -139,7 +142,7 @@ class EpisodeWriter:
         """
         if sample.image.shape != self._shape:
             raise ValueError(f"a frame is {sample.image.shape}; this episode's are {self._shape}")
-        if not self._journal.is_there():
+        if not self._journal.is_there() or not self._part_is_there():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         at = self.count
         if self._storage == JPEG:
@@ -163,8 +166,7 @@ class EpisodeWriter:
     def finish(self) -> Path:
         """Give the file its name, ``..._partial.h5`` when frames are missing, once it is safe on the disk; returns it."""
         if self._storage == JPEG:
-            blobs = [partial(self._journal.read, *place) for place in self._blobs]
-            target = assemble(self._directory, self.name, self._attributes, self._rows, blobs)
+            target = assemble(self._directory, self.name, self._attributes, self._rows, self._pictures())
         else:
             target = self._finish_in_place()
         self._journal.remove()
@@ -180,16 +182,33 @@ class EpisodeWriter:
         self._fd = -1
         return publish(self._part, self._directory / f"{name}.h5")
 
+    def _pictures(self) -> list[Callable[[], bytes]]:
+        """Return what reads each picture written so far."""
+        if self._storage == JPEG:
+            return [partial(self._journal.read, *place) for place in self._blobs]
+        size = self._shape[0] * self._shape[1] * self._shape[2]
+        return [partial(os.pread, self._fd, size, at) for at in self._offsets[: self.count]]
+
+    def _part_is_there(self) -> bool:
+        """Tell whether the file of pictures, if there is one, still has a name."""
+        return self._fd < 0 or os.fstat(self._fd).st_nlink > 0
+
     def give_up(self) -> int:
-        """Let go after an error: what was written stays for ``recover``, files that hold no frame go. Returns the frames left."""
+        """Let go after an error: what was written stays for ``recover``, a file of no use goes. Returns the frames left.
+
+        Where somebody deleted one of them, both are still open here: then a file is made of them now, :attr:`saved`.
+        """
+        whole = self._journal.is_there() and self._part_is_there()
+        if self.count and not whole:
+            with contextlib.suppress(Exception):  # the folder is gone, or the disk: then nothing can be made of it
+                self.saved = assemble(self._directory, self.name, self._attributes, self._rows, self._pictures())
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = -1
-        if self.count:
-            left = self.count if self._journal.is_there() else 0
+        if self.count and whole:
             self._journal.close()
-            return left
+            return self.count
         with contextlib.suppress(OSError):
             self._part.unlink()
         self._journal.remove()
@@ -288,13 +307,18 @@ def fill(file: h5py.File, attributes: dict[str, Any], rows: Sequence[Row]) -> No
             file[name][:] = np.array([value.encode() for value in values], dtype=column.dtype)
         else:
             file[name][:] = np.array(values, dtype=column.kind).reshape(len(rows), *column.shape)
-    for name, value in attributes.items():
+    for name, value in {**attributes, "content_crc32": stored_crc32(file)}.items():
         if file.attrs.get(name) == value:
             continue
         if isinstance(value, str):
             file.attrs[name] = value
         else:
             file.attrs.modify(name, value)  # in place: needs no room
+
+
+def stored_crc32(file: h5py.File) -> int:
+    """Return :func:`vla_bt.episodes.schema.content_crc32` of what a file holds."""
+    return content_crc32({name: file[name][:] for name in COLUMNS if name in file})
 
 
 def assemble(

@@ -98,7 +98,10 @@ class TreeProcess:
         self._robot = RosRobot(node, directory, self._settings)
         self._client = WorkerClient(self._settings.policy, directory, time.monotonic)
         self._recorder = EpisodeRecorder(
-            Path(self._settings.runs_directory), self._settings.frame_period_s, storage=self._settings.record_pictures
+            Path(self._settings.runs_directory),
+            self._settings.frame_period_s,
+            storage=self._settings.record_pictures,
+            tick_period_s=self._settings.tick_period_s,
         )
         self._recorder.label(labels(self._settings))
         left = left_behind(Path(self._settings.runs_directory))

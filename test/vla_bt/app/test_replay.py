@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from vla_bt.app.collect import demonstrate
 from vla_bt.app.drive import LockstepRun
 from vla_bt.app.lockstep import LockstepRobot
-from vla_bt.app.replay import Comparison, replay, ticks_of
+from vla_bt.app.replay import Comparison, policy_behind, replay, ticks_of
 from vla_bt.cli.main import main
+from vla_bt.episodes.check import check_file
 from vla_bt.episodes.format import load
 from vla_bt.episodes.moments import linked_episodes, moments_of
 from vla_bt.episodes.plan import Cell
+from vla_bt.episodes.recipes import digest_of
 from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.policy.names import shipped
 from vla_bt.settings import GateSettings, TreeSettings
 from vla_bt.sim.scenes import make_scene
 from vla_bt.words import Source, Twist
@@ -114,6 +117,36 @@ def test_a_changed_decision_is_shown_where_it_is(copied: list[Path], capsys: pyt
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(" 0  5") and "differs by 0.1000" in line for line in lines)
     assert f"{result['identical']} of {result['decisions']} decisions identical, policy expert" in lines
+
+
+@pytest.mark.parametrize("policy", ["recorded", "expert"])
+def test_a_file_that_was_changed_is_named_though_the_tree_repeats_what_it_says(
+    copied: list[Path], policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["episodes", "replay", str(copied[0]), "--policy", policy]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    fed = [line for line in lines if "fed to the tree and not recomputed: '--policy expert' recomputes them" in line]
+    assert len(fed) == (policy == "recorded")
+    with h5py.File(copied[0], "r+") as file:  # another decision, in both columns that tell it
+        file["commanded"][3] = file["actions"][3] = np.array([0.11, 0.02, 0.0], np.float32)
+    assert main(["episodes", "replay", str(copied[0]), "--policy", policy, "--json"]) == 1
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["changed"] == [str(copied[0])]
+    assert (result["fed_from_record"] > 20) == (policy == "recorded")
+    assert result["decisions"] - result["identical"] == (policy == "expert")
+    assert main(["episodes", "replay", str(copied[0]), "--policy", policy]) == 1
+    assert f"{copied[0]}: was changed after it was recorded" in capsys.readouterr().out
+    assert "content-changed" in {found.code for found in check_file(copied[0]).findings}
+
+
+def test_the_policy_behind_a_record_is_known_by_its_weights(recorded: list[Path]) -> None:
+    episode = load(recorded[0])
+    weights = shipped("small-cnn")
+    assert weights is not None
+    told = {"": "expert", "ab12": "", digest_of(weights / "model.safetensors"): "small-cnn"}
+    for hashed, name in told.items():
+        columns = {**episode.columns, "weights_hash": np.full(18, hashed, object)}
+        assert policy_behind([replace(episode, columns=columns)]) == name
 
 
 def test_a_different_source_is_a_difference(copied: list[Path]) -> None:

@@ -89,7 +89,7 @@ def test_show_tells_everything_harmlessly(old: Path, capsys: pytest.CaptureFixtu
     assert main(["episodes", "show", str(old), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["columns"]["actions"][1][0] == pytest.approx(1.15)
     assert main(["episodes", "show", str(old.parent)]) == 2
-    assert capsys.readouterr().err.endswith("Is a directory\n")
+    assert capsys.readouterr().err.endswith("is a folder; name one episode in it\n")
 
 
 def test_view_draws_a_sheet_and_a_film_that_plays_as_long_as_the_episode(old: Path, tmp_path: Path) -> None:
@@ -120,3 +120,70 @@ def test_view_of_what_is_no_episode_leaves_nothing(old: Path, tmp_path: Path, ca
     assert main(["episodes", "view", str(tmp_path / "x.h5")]) == 2
     assert capsys.readouterr().err.endswith("x.h5: not a readable HDF5 file\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "x.h5"]
+
+
+def test_a_named_link_to_a_folder_is_followed_and_none_inside(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(old.parent)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.h5").write_bytes(old.read_bytes())
+    (old.parent / "inside").symlink_to(elsewhere)
+    for verb in ("ls", "stats", "check"):
+        main(["episodes", verb, str(link), "--json"])
+        told = capsys.readouterr().out
+        assert old.name in told or verb == "stats"
+        assert "other.h5" not in told
+        assert verb != "stats" or json.loads(told)["result"]["episodes"] == 1
+    assert main(["episodes", "export", str(link), "--to", "mcap", "--out", str(tmp_path / "bags")]) == 0
+    assert main(["episodes", "show", str(link / old.name)]) == 0
+
+
+def test_one_bad_file_between_good_ones_is_named_and_the_rest_goes_on(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = old.parent / "a.h5"
+    bad.write_bytes(b"")
+    line = f"{bad}: is empty (0 bytes)\n"
+    seen = str(tmp_path / "seen")
+    runs = {
+        "plan": ["plan", str(old.parent)],
+        "stats": ["stats", str(old.parent)],
+        "view": ["view", str(old.parent), "--only", "png", "--out", seen],
+    }
+    for arguments in runs.values():
+        assert main(["episodes", *arguments]) == 1
+        assert capsys.readouterr().err == line
+        assert main(["episodes", *arguments, "--json"]) == 1
+        assert json.loads(capsys.readouterr().out)["result"]["refused"] == [line.rstrip()]
+    assert main(["episodes", "view", str(bad), "--out", seen, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["result"]["files"] == []
+    assert main(["episodes", "stats", str(bad)]) == 2
+
+
+def test_a_film_of_frames_far_apart_is_no_longer_than_it_must_be(old: Path, tmp_path: Path) -> None:
+    with h5py.File(old, "a") as file:
+        file["decided_s"] = np.array([0.0, 1.0, 3500.0, 3501.0, 3502.0, 3503.0])
+    assert main(["episodes", "view", str(old), "--out", str(tmp_path / "seen"), "--only", "mp4"]) == 0
+    with av.open(str(tmp_path / "seen" / f"{old.stem}.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 70  # 1 s for each, 2 s for the one that stood an hour
+
+
+def test_a_heat_map_is_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["episodes", "plan", "--picture", str(tmp_path / "x.txt")]) == 2
+    assert "name a file that ends in .png" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_beside_what_is_made_stays(old: Path, tmp_path: Path) -> None:
+    mine = [tmp_path / "out.making", tmp_path / f"{old.stem}.making.png", tmp_path / f"{old.stem}.making.mcap"]
+    mine[0].mkdir()
+    for path in (mine[0] / "file", *mine[1:]):
+        path.write_text("mine")
+    assert main(["episodes", "export", str(old), "--to", "lerobot", "--out", str(tmp_path / "out")]) == 0
+    assert main(["episodes", "export", str(old), "--to", "mcap", "--out", str(tmp_path)]) == 0
+    assert main(["episodes", "view", str(old), "--only", "png", "--out", str(tmp_path)]) == 0
+    assert [path.read_text() for path in (mine[0] / "file", *mine[1:])] == ["mine"] * 3
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

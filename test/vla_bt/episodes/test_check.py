@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from vla_bt.cli.main import main
-from vla_bt.episodes.check import CODES, Report, check_file
+from vla_bt.episodes.check import CODES, Report, check_file, check_files
 from vla_bt.episodes.format import EpisodeInfo, EpisodeWriter, FrameSample
+from vla_bt.episodes.import_original import import_original
+from vla_bt.episodes.recorder import EpisodeRecorder
 from vla_bt.episodes.units import KEY_UNITS
 from vla_bt.words import Twist
 
@@ -105,7 +107,7 @@ def test_a_good_episode_has_nothing_wrong(episode: Path) -> None:
 
 def test_a_good_file_of_the_original_format_lacks_a_unit_and_nothing_else(old: Path) -> None:
     report = check_file(old)
-    assert codes(report) == {"unit-unknown", "still-frames"}
+    assert codes(report) == {"unit-unknown", "frame-0-zero", "still-frames"}
     assert "they look like key presses" in next(found.words for found in report.findings if found.code == "unit-unknown")
 
 
@@ -292,6 +294,89 @@ def test_unknown_name_is_told_harmlessly(old: Path) -> None:
     assert found.words == r"also holds 'y\x1b[2J'"
 
 
+def test_content_that_was_changed_by_hand(episode: Path) -> None:
+    """A recorded velocity replaced by another one in range, wherever it stands."""
+    with h5py.File(episode, "a") as file:
+        assert file.attrs["content_crc32"] > 0
+        file["commanded"][5] = file["actions"][5] = (0.1, 0.02, 0.0)
+    assert codes(check_file(episode)) == {"still-frames", "content-changed"}
+    change(episode, content_crc32=0)  # as in files of older versions
+    assert codes(check_file(episode)) == {"still-frames"}
+    with h5py.File(episode, "a") as file:
+        file["commanded"][5] = (0.2, 0.02, 0.0)
+    assert frames_of(check_file(episode), "actions-differ") == (5,)
+
+
+@pytest.mark.parametrize("column, row", [("commanded", (0.7, 0.0, 0.0)), ("applied", (0.0, -0.5, 0.0)), ("applied", (0, 0, 2.0))])
+def test_velocities_above_the_gates_limits(episode: Path, column: str, row: tuple[float, ...]) -> None:
+    with h5py.File(episode, "a") as file:
+        file[column][5] = row
+    assert frames_of(check_file(episode), "above-limits") == (5,)
+    assert "above-limits" not in codes(check_file(change(episode, velocity_limits="0.8 0.6 2")))
+    assert "above-limits" in codes(check_file(change(episode, velocity_limits="0.3 0.3 1")))
+    assert "attribute-value" in codes(check_file(change(episode, velocity_limits="fast")))
+
+
+def test_a_source_that_can_not_have_driven_in_its_mode(episode: Path) -> None:
+    sources = stored(episode, "source")
+    sources[5:7] = 2  # teleop, in mode vla
+    report = check_file(change(episode, source=sources))
+    assert frames_of(report, "source-mode") == (5, 6)
+    assert any("teleop in mode vla" in found.words for found in report.findings)
+
+
+def test_a_newer_version_is_said(episode: Path) -> None:
+    assert "newer-format" in codes(check_file(change(episode, schema_version=99)))
+    old = change(episode, schema_version=2, tick_period_s=None, velocity_limits=None, content_crc32=None)
+    assert codes(check_file(old)) == {"still-frames"}
+
+
+@pytest.mark.parametrize("period_s, tick_s, fine", [(0.12, 0.05, True), (0.12, 0.0, True), (0.12, 0.01, False), (0.1, 0.2, True)])
+def test_frames_lie_on_the_grid_of_ticks(
+    tmp_path: Path, at_noon: Clock, make_sample: Make, period_s: float, tick_s: float, fine: bool
+) -> None:
+    """What the recorder takes of a tree's ticks passes the check, at any period that may be asked for."""
+    recorder = EpisodeRecorder(tmp_path, period_s, "1box_vert_left", at_noon, tick_period_s=tick_s)
+    recorder.start()
+    tick, index, step_s = 0, 0, (tick_s or 0.05) if fine else 0.07
+    while index < 36:
+        now_s = 50.0 + tick * step_s
+        if recorder.due(now_s):
+            times = dict.fromkeys(("exposure_s", "receipt_s", "commanded_s", "applied_s"), now_s)
+            image = picture(11.0 * index)
+            recorder.offer(make_sample(index, image=image, decided_s=now_s, action=Twist(0.2), applied=Twist(0.2), **times))
+            index += 1
+        tick += 1
+    assert recorder.close()
+    found = {each.code for report in check_files(sorted(tmp_path.glob("*.h5"))) for each in report.findings}
+    assert found & {"period", "link-gap"} == (set() if fine else {"period"})
+
+
+@pytest.mark.parametrize("colour", [(120, 122, 120), None], ids=["grey", "both"])
+def test_an_order_of_channels_that_can_not_be_told_is_said(old: Path, colour: tuple[int, ...] | None) -> None:
+    images = stored(old, "images")
+    if colour is None:
+        images[:, :, ::2] = images[:, :, ::2, ::-1]  # half of it wood, half sky
+    else:
+        images[:] = np.clip(np.array(colour) + (images[..., :1].astype(int) - 150), 0, 255)
+    report = check_file(change(old, images=images))
+    assert "channel-order-unknown" in codes(report)
+    assert "channel-order-unknown" not in codes(check_file(change(old, colour_order="RGB")))
+
+
+def test_a_steady_drive_without_times_tells_nothing_of_its_pictures(old: Path, episode: Path) -> None:
+    actions = np.tile([1.15, 0.0, 0.0], (18, 1))
+    actions[0] = 0.0
+    assert "image-after-command-unknown" in codes(check_file(change(old, actions=actions)))
+    assert "image-after-command-unknown" not in codes(check_file(change(episode, actions=np.float32(actions * 0.1))))
+
+
+def test_what_an_imported_file_does_not_tell_is_a_note(old: Path, tmp_path: Path) -> None:
+    report = check_file(import_original(old, tmp_path / "new", "rgb").path)
+    assert frames_of(report, "not-told") == (0,)
+    assert report.worst == "note"
+
+
 def test_every_code_is_tested_here() -> None:
     here = Path(__file__)
     source = "".join(path.read_text(encoding="utf-8") for path in (here, here.with_name("test_check_together.py")))
@@ -313,7 +398,7 @@ def test_the_verbs_exit_codes(episode: Path, old: Path, tmp_path: Path, capsys: 
 def test_the_verb_as_json(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["episodes", "check", "--json", str(old)]) == 1
     result = json.loads(capsys.readouterr().out)["result"]
-    assert result["codes"] == {"still-frames": 1, "unit-unknown": 1}
+    assert result["codes"] == {"frame-0-zero": 1, "still-frames": 1, "unit-unknown": 1}
     assert result["files"][0]["frames"] == 18
     assert main(["episodes", "check", "--codes", "--json"]) == 0
     assert {row["code"] for row in json.loads(capsys.readouterr().out)["result"]["codes"]} == set(CODES)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vla_bt.cli.main import main
 from vla_bt.episodes.augment import find_sources, materialise, spread, standing_frames, write_books
 from vla_bt.episodes.dataset import SPLITS, EpisodeDataset, group_of, split_of, views_of
 from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeInfo, EpisodeWriter, FrameSample, load
@@ -149,6 +150,18 @@ def test_a_source_that_changed_is_refused(folder: Path) -> None:
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="no such folder"):
         EpisodeDataset.open(tmp_path / "none")
+
+
+def test_views_are_drawn_of_the_good_files_and_a_bad_one_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.h5").write_bytes(b"")
+    command = ["episodes", "augment", str(folder), "--general", "3", "--distance-aware", "2"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("4 episodes, ")
+    assert said.err == f"{folder}/bad.h5: is empty (0 bytes)\n"
+    assert not (folder / "views").exists()  # nothing was to be written there
+    (folder / "bad.h5").unlink()
+    assert main(command) == 0
 
 
 def test_standing_frames(folder: Path) -> None:

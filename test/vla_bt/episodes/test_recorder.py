@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vla_bt.cli.main import main
 from vla_bt.episodes import recorder as recorder_module
+from vla_bt.episodes.check import check_file
 from vla_bt.episodes.format import FRAMES, EpisodeInfo, EpisodeWriter, FrameSample, load
 from vla_bt.episodes.recorder import QUEUE_FRAMES, EpisodeRecorder, RecorderStatus
 from vla_bt.episodes.recover import recover
+from vla_bt.words import Twist
 
 Make = Callable[..., FrameSample]
 Clock = Callable[[], datetime]
@@ -321,3 +324,33 @@ def test_a_deleted_directory_is_noticed_at_the_next_frame(recorder: EpisodeRecor
     assert until(recorder, lambda now: now.state == "failed").words == (
         f"recording stopped: {tmp_path}/runs: No such file or directory"
     )
+
+
+@pytest.mark.parametrize("storage, ending", [("raw", "part"), ("raw", "journal"), ("jpeg", "journal")])
+def test_a_deleted_file_is_noticed_at_the_next_frame_and_the_frames_before_it_are_kept(
+    tmp_path: Path, at_noon: Clock, make_sample: Make, storage: str, ending: str
+) -> None:
+    recorder = EpisodeRecorder(tmp_path, 0.1, "free", at_noon, storage)
+    recorder.start()
+    for index in range(7):
+        recorder.offer(make_sample(index, action=Twist(0.1), height=48))
+    until(recorder, lambda now: not now.waiting)
+    (gone,) = tmp_path.glob(f"*.{ending}")
+    gone.unlink()
+    recorder.offer(make_sample(7, height=48))
+    words = until(recorder, lambda now: now.state == "failed").words
+    recorder.close()
+    (path,) = tmp_path.iterdir()
+    assert words.endswith(f"No such file or directory; the frames before are in {path.name}")
+    assert path.name.endswith("_partial.h5")
+    episode = load(path)
+    assert episode.columns["frame_sequence"].tolist() == list(range(100, 107))
+    assert {found.code for found in check_file(path).findings if found.severity == "error"} <= {"duplicate-frames"}
+    assert list(recover(tmp_path)) == []
+
+
+def test_pictures_without_a_journal_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.h5.part").write_bytes(bytes(1000))
+    assert main(["episodes", "recover", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "a.h5.part: its journal is gone, so nothing tells what is in it; delete it\n"
+    assert (tmp_path / "a.h5.part").exists()
