@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ BARS = "▁▂▃▄▅▆▇█"
 EXAMPLES = """examples:
   vla-bt memory                         live table; Ctrl-C ends it
   vla-bt memory --once --json
-  vla-bt memory clear                   clear all caches now
+  vla-bt memory clear                   clear all caches now; --json
   vla-bt memory next                    one level up, held until 'release'
   vla-bt memory release                 the guard decides alone; tries a policy again that ran out of memory
   vla-bt memory stress --limit 3G       the guard under a real memory limit, on and off
@@ -53,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
         ("release", "let the guard decide alone again, and try a policy again that was given up"),
     ):
         verb = verbs.add_parser(name, help=line, description=f"Ask the running tree over ROS: {line}.")
+        verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
         verb.set_defaults(run=ask, wish=name)
     memory_stress.add_parser(verbs)
     memory_soak.add_parser(verbs)
@@ -163,5 +163,5 @@ def ask(options: argparse.Namespace) -> int:
     answer = ask_tree(options.wish)
     if answer is None:
         raise SettingsError("no tree answers here; start one, and mind ROS_DOMAIN_ID")
-    print(answer, file=sys.stdout)
+    print(json.dumps({"asked": options.wish, "answer": answer}) if options.json else answer)
     return 0

@@ -37,7 +37,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="for how long (default 30, at least 3)")
     parser.add_argument("--policy", default="default", help="what the worker runs (default: the default policy)")
     parser.add_argument("--folder", type=Path, help="for logs, episodes and the plot (default runs/soak_<time>)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object instead of the table"
+    )
     parser.set_defaults(run=run)
 
 

@@ -41,7 +41,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--hold", type=float, default=5.0, metavar="S", help="memory_hold_s of the tree [s] (default 5)")
     parser.add_argument("--step", type=float, default=60.0, metavar="MB", help="the hog's steps [MB], every 1.5 s (default 60)")
     parser.add_argument("--folder", type=Path, help="for logs, episodes and the plot (default runs/stress_<time>)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the tables")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object instead of the tables"
+    )
     parser.set_defaults(run=run)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from vla_bt.app import memory_stress
 from vla_bt.app.memory_stress import judge_rate, parse_size
-from vla_bt.cli.main import main
+from vla_bt.cli.main import build_parser, main
 from vla_bt.cli.memory import sparkline, table
 from vla_bt.memory import cgroup
 from vla_bt.memory.monitor import REPORT_FILE
@@ -135,6 +135,24 @@ def test_a_rate_is_judged_only_where_the_machine_gave_one() -> None:
     assert list(judge_rate(20.0, 18.9, 20.0).values()) == [False]
     assert list(judge_rate(25.0, 19.1, 20.0).values()) == [True]
     assert judge_rate(6.3, 6.3, 20.0) == {"tick rate: too busy a machine to judge, 6.3 of 20 Hz before the hog came": False}
+
+
+@pytest.mark.parametrize("arguments", [["--json", "clear"], ["clear", "--json"]])
+def test_an_answer_is_json_wherever_it_is_asked_for(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = pytest.importorskip("vla_bt.ros.memory_client")
+    monkeypatch.setattr(client, "ask_tree", lambda wish: f"{wish}: as you like")
+    assert main(["memory", *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == {"asked": "clear", "answer": "clear: as you like"}
+    assert main(["memory", "release"]) == 0
+    assert capsys.readouterr().out == "release: as you like\n"
+
+
+@pytest.mark.parametrize("arguments", [["--json", "soak"], ["soak", "--json"], ["--json", "stress"], ["stress", "--json"]])
+def test_the_proofs_take_json_before_and_after_their_name(arguments: list[str]) -> None:
+    assert build_parser().parse_args(["memory", *arguments]).json
+    assert not build_parser().parse_args(["memory", *(word for word in arguments if word != "--json")]).json
 
 
 @pytest.mark.parametrize("verb", ["soak", "stress"])
