@@ -49,6 +49,9 @@ def main() -> int:
     parser.add_argument("policy", type=Path, help="folder of a policy")
     parser.add_argument("out", type=Path, help="folder to write; must not be there")
     parser.add_argument("--steps", type=int, default=6000, help="batches of 128 sentences (default %(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=3e-3, help="of learning at its highest; transformers want less (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of sentences (default %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -59,7 +62,7 @@ def main() -> int:
             raise SettingsError(f"{options.out}: is there already; name a new folder")
         with torch.no_grad():
             wanted = features(policy, list(MEANINGS.values())).clone()
-        teach(policy, wanted, options.steps, options.seed)
+        teach(policy, wanted, options.steps, options.rate, options.seed)
         for split in SPLITS:
             print(f"{split:>10}: {share_understood(policy, wanted, split):.1%} of 1000 sentences")
         write(policy, options.policy, options.out)
@@ -91,7 +94,7 @@ def draw(rng: np.random.Generator, split: str) -> tuple[str, int]:
     return sentence, NAMES.index((side, boxes if side else 1))
 
 
-def teach(policy: NetworkPolicy, wanted: Tensor, steps: int, seed: int) -> None:
+def teach(policy: NetworkPolicy, wanted: Tensor, steps: int, rate: float, seed: int) -> None:
     """Move the text side's weights, in place, towards the meanings' features."""
     spread = float(wanted.var(0).mean())
     trained = [value for name, value in policy.network.encoders.named_parameters() if name.startswith(TEXT_PARTS)]
@@ -99,8 +102,8 @@ def teach(policy: NetworkPolicy, wanted: Tensor, steps: int, seed: int) -> None:
         value.requires_grad_(False)
     for value in trained:
         value.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained, lr=3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
     rng, began = np.random.default_rng(seed), time.monotonic()
     for step in range(steps):
         drawn = [draw(rng, "train") for _ in range(128)]
