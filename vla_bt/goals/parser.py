@@ -112,7 +112,7 @@ def _steps(text: str, tokens: list[Token]) -> tuple[SubGoal, ...]:
     read: list[_Clause] = []
     for clause, link in _clauses(tokens):
         words = _words_of(clause, link)
-        if _is_stop(words):
+        if _is_stop(words) or words == ["arrive"]:  # "come to a halt"
             read.append(_Clause(clause, StopGoal(), None, link))
         elif _refers_back(words, read):
             note = NO_ARM if words[0] in v.ARM else read[-1].step.note
@@ -154,14 +154,17 @@ def _read_clause(text: str, part: _Part, words: list[str], before: list[_Clause]
     condition = next((word for word in words if word in v.CONDITIONS), "")
     if condition:
         raise _condition(condition)
+    last = before[-1].place if before else None
+    if last is not None and any(word in v.VIA for word in words):
+        words = [last.name if word in ("it", "them") else word for word in words]  # "... the box, go left around it"
     if any(word in v.PLACES for word in words):
-        passing = bool(before) and before[-1].place is not None and before[-1].place.via_only
+        passing = last is not None and last.via_only
         place = read_place(words, follows=bool(before), passing=passing)
         if link in v.SUBORDINATE and not _in_order(link, words, place):
             raise _condition(link)
         return _Clause(clause, _place_step(text, clause, place), place, link)
-    last = before[-1].step if before else None
-    return _Clause(clause, read_motion(words, isinstance(last, MotionGoal) and last.motion.is_turn), None, link)
+    motion = before[-1].step if before else None
+    return _Clause(clause, read_motion(words, isinstance(motion, MotionGoal) and motion.motion.is_turn), None, link)
 
 
 def _in_order(link: str, words: list[str], place: Place) -> bool:
@@ -263,7 +266,7 @@ def _subordinate_at(tokens: list[Token], at: int) -> str:
     while follows < len(tokens) and tokens[follows].word in v.PERSONS:
         follows += 1
     after = tokens[follows].word if follows < len(tokens) else ""
-    if at > 1 and tokens[at - 2].word in _KEEPING and tokens[at - 1].word in v.SIDES:
+    if at > 1 and tokens[at - 1].word in v.SIDES and any(token.word in _KEEPING for token in tokens[max(0, at - 4) : at - 1]):
         return "by"  # "keep left when passing the box"
     if at > 1 and tokens[at - 1].word in v.STOP and word in ("when", "once") and after in _THERE:
         return "at"  # "... and stop once you reach the cup"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from vla_bt.goals import vocabulary as v
 from vla_bt.goals.motion_words import checked_amount
 from vla_bt.goals.plan import shown
-from vla_bt.goals.reading import NotUnderstoodError, RefusedError, amount_at
+from vla_bt.goals.reading import NotUnderstoodError, RefusedError, amount_at, number_at
 from vla_bt.goals.strange import is_strange, skipped
 
 NO_ARM = "this robot has no arm: it goes there and leaves things alone"
@@ -184,7 +184,7 @@ def _held(words: list[str], at: int) -> bool:
         word = words[start]
         if word in v.PLACES or word in v.PRONOUNS:
             thing = True
-        elif word == "remains":
+        elif word in ("remains", "kept"):
             return True
         elif word in v.HOLD:
             return thing
@@ -207,6 +207,8 @@ def _notes(words: list[str], strange: list[str]) -> list[str]:
         notes.append(NO_ARM)
     at = 0
     while at < len(words):
+        if words[at] in v.DURATIONS and at and number_at(words, at - 1) is not None:
+            raise RefusedError(f"'{words[at]}': times are not followed; say only where to go")
         figure = amount_at(words, at)
         if figure is not None and figure.unit:
             checked_amount(figure, figure.unit == "rad")

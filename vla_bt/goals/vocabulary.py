@@ -99,7 +99,9 @@ WARD_OFF = _forms("avoid dodge evade mind watch beware shun clear") | words_in("
 HOLD = words_in("keep keeping have having leave leaving with")
 """Who keeps, has or leaves the box on the right passes it on the left."""
 PASS = (
-    words_in("pass bypass circle skirt circumvent stay keep hug flank round outflank circumnavigate leave sidestep use choose")
+    words_in(
+        "pass bypass circle skirt circumvent stay keep hug flank round outflank circumnavigate leave sidestep use choose prefer"
+    )
     | WARD_OFF
 )
 PASS_ING = words_in(
@@ -169,7 +171,7 @@ QUESTIONS = words_in(
     "what where who why how which whose is are was were am did does has had goes went drove moves walked ran it's i'm he she "
     "they it that's there's"
 )
-INSIDE = words_in("through over into onto across inside")
+INSIDE = words_in("through over into onto across inside down")
 OPEN = words_in("door entrance corridor room window dock corner")
 """What can be driven through or into."""
 NOWHERE = words_in("nowhere anywhere everywhere somewhere elsewhere anything everything nothing something home")
@@ -195,7 +197,7 @@ PLAIN = (
         "once too fast soon careful clear close closer away front back end side edge part path route lane course line flank face "
         "rear trail berth room space distance order while so as than or because any more further enroute out off up down along "
         "across of in from that which what where here his her see seeing remains own long short way ways hand hands possible "
-        "time moment alongside adjacent opposite tight wide well use choose choosing against alone therefore"
+        "time moment alongside adjacent opposite tight wide well use choose choosing against alone therefore kept"
     )
 )
 """Words that may stand in a sentence about a place and change nothing."""
