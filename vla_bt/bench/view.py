@@ -1,4 +1,4 @@
-"""What looking costs: the tree's process with no, one and five viewers; a browser over minutes; a lost tab to zero velocity.
+"""What looking costs: the tree's process with no stream, no, one and five viewers; a browser over minutes; a lost tab to zero.
 
 Promises: real processes, a real browser, sockets of this machine. The tree of the first two parts is the real one grown to a
 size, with a robot in memory (:mod:`vla_bt.bench.view_tree`): what differs between the phases is the viewers. The last part drives
@@ -28,7 +28,10 @@ from vla_bt.bench.browser import Browser, BrowserError, Tab, browser
 from vla_bt.bench.figures import Spread, spread
 from vla_bt.bench.tick import BenchError
 
-VIEWERS = (0, 1, 5)
+PAGES = (0, 1, 5)
+"""Pages open on a running dashboard, which looks at the tree itself: the last ten minutes are kept for whoever comes."""
+
+NO_STREAM, NOBODY = "no stream", "nobody looks"
 SETTLE_S = 3.0
 SAMPLE_PERIOD_S = 10.0
 START_S = 60.0
@@ -54,21 +57,24 @@ class Watched:
 
     Attributes
     ----------
-    viewers : int
-        Open pages (their sockets; a browser's drawing is its own affair).
-    cpu, wall : Spread
-        Processor time and wall time of a tick, stream included [s].
+    what : str
+        :data:`NO_STREAM`, :data:`NOBODY` (no dashboard runs), or how many pages are open on a dashboard (their sockets; a
+        browser's drawing is its own affair).
+    cpu : dict
+        Spread of a tick's processor time, stream included [ms].
+    own : dict
+        Spread of the stream's own part of it [ms]; empty without a stream.
     bytes_per_s : float
         What the server sent to all of them [B/s].
     updates_per_s : float
-        Snapshots each of them got [1/s].
+        Snapshots the worst served of them got [1/s].
     """
 
-    viewers: int
+    what: str
     cpu: dict[str, float]
-    wall: dict[str, float]
-    bytes_per_s: float
-    updates_per_s: float
+    own: dict[str, float]
+    bytes_per_s: float = 0.0
+    updates_per_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Browsed:
     updates_per_s : float
         Snapshots that were drawn [1/s].
     slowest_updates_per_s : float
-        The same in the slowest sample [1/s].
+        The same in the slowest :data:`SAMPLE_PERIOD_S` [1/s].
     samples : list of dict
         ``at_s``, ``heap_mb``, ``nodes`` after a garbage collection, and ``updates_per_s`` since the one before.
     """
@@ -112,12 +118,12 @@ class _Tree:
             text=True,
         )
 
-    async def mark(self) -> dict[str, dict[str, float]]:
-        """Return the spread of the ticks since the last mark."""
+    async def mark(self, then: str = "") -> dict[str, dict[str, float]]:
+        """Return the spreads of the ticks since the last mark; ``then`` is how they go on."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write("\n")
+            self._process.stdin.write(f"{then}\n")
             self._process.stdin.flush()
             line = await asyncio.get_running_loop().run_in_executor(None, self._process.stdout.readline)
         except OSError:
@@ -185,25 +191,27 @@ async def _grown(group: ProcessGroup, nodes: int) -> AsyncIterator[_Tree]:
 
 
 async def measure_viewers(group: ProcessGroup, nodes: int, seconds: float, say: Say) -> list[Watched]:
-    """Measure the tree's process with no, one and five viewers.
+    """Measure the tree's process with its stream left out, with nobody looking, and with :data:`PAGES` open.
 
     Raises
     ------
     BenchError
         When a viewer gets nothing.
     """
-    found = []
     async with _grown(group, nodes) as tree, aiohttp.ClientSession() as session:
         await asyncio.sleep(SETTLE_S)
-        address = ""
+        say(f"no stream, and nobody who looks, by turns: {2 * seconds:g} s ...")
+        await tree.mark("drawn")
+        await asyncio.sleep(2 * seconds)
+        ticks = await tree.mark()
+        found = [Watched(NO_STREAM, ticks["without"], {}), Watched(NOBODY, ticks["cpu"], ticks["own"])]
+        address = await _served(group)
         viewers: list[_Viewer] = []
-        for count in VIEWERS:
-            if count and not address:
-                address = await _served(group)
+        for count in PAGES:
             while len(viewers) < count:
                 socket = await session.ws_connect(f"{address}feed", origin=address.rstrip("/"), max_msg_size=0)
                 viewers.append(_Viewer(socket))
-            say(f"{count} viewers: {seconds:g} s ...")
+            say(f"{count} pages: {seconds:g} s ...")
             await asyncio.sleep(SETTLE_S)
             before = [(viewer.bytes, viewer.snapshots) for viewer in viewers]
             await tree.mark()
@@ -215,7 +223,7 @@ async def measure_viewers(group: ProcessGroup, nodes: int, seconds: float, say: 
             if count and not min(updates):
                 raise BenchError("a viewer got no snapshot")
             rate = min(updates) / took_s if updates else 0.0
-            found.append(Watched(count, ticks["cpu"], ticks["wall"], sent / took_s, rate))
+            found.append(Watched(str(count), ticks["cpu"], ticks["own"], sent / took_s, rate))
         for viewer in viewers:
             await viewer.close()
     group.end("dashboard")

@@ -2,13 +2,16 @@
 
 Promises: ticks as the tree's process does (same loop, same stream, frozen heap), with a robot and a policy in memory, so that
 what differs between two measurements is the viewers. For each line on standard input it writes one line of JSON: the spread of
-processor time and of wall time of the ticks, stream included, since the line before. Ends with its input.
+the ticks' processor time, stream included, and of the stream's own part of it, since the line before.
+After a line ``drawn`` every tick draws by lot whether the stream is left out of it, as if there were none, until the next line:
+those ticks are told apart, under ``without``; both kinds meet the same machine. Ends with its input.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import select
 import sys
 import time
@@ -85,12 +88,14 @@ def main(argv: Words[str] | None = None) -> int:
     executor.add_node(node)
     settings = bench_settings()
     robot, policy = MemoryRobot(settings.tick_period_s), MemoryPolicy()
-    watch = Stopwatch()
+    watch, without, own = Stopwatch(), Stopwatch(), Stopwatch()
+    lot = random.Random(0)
+    drawn = False
     with application(robot, policy, settings) as (loop, tree):
         pad(tree.root, options.nodes)
-        times = TickTimes(tree.root, tree.resources)  # as in the tree's process, with or without viewers
-        tree.visitors.append(times)
-        stream = SnapshotStream(node, tree, tree.resources, times)
+        leaf_times = TickTimes(tree.root, tree.resources)  # as in the tree's process, with or without viewers
+        tree.visitors.append(leaf_times)
+        stream = SnapshotStream(node, tree, tree.resources, leaf_times)
         robot.set_mode("vla")
         robot.give_goal("go to the cup")
         due_s = time.monotonic()
@@ -98,17 +103,25 @@ def main(argv: Words[str] | None = None) -> int:
             executor.spin_once(timeout_sec=0.0)
             ready, _, _ = select.select([sys.stdin], [], [], max(0.0, due_s - time.monotonic()))
             if ready:
-                if not sys.stdin.readline():
+                line = sys.stdin.readline()
+                if not line:
                     break
-                report = {"cpu": spread(watch.cpu_s).in_ms(), "wall": spread(watch.wall_s).in_ms()} if watch.wall_s else {}
-                print(json.dumps(report), flush=True)
-                watch.clear()
+                times = {"cpu": watch.cpu_s, "own": own.cpu_s, "without": without.cpu_s}
+                print(json.dumps({name: spread(values).in_ms() for name, values in times.items() if values}), flush=True)
+                for one in (watch, without, own):
+                    one.clear()
+                drawn = line.strip() == "drawn"
                 continue
             robot.advance()
             policy.advance(robot.now())
-            with watch:
-                request = loop.tick()
-                stream.after_tick(request, loop.words, time.monotonic(), dict)
+            if drawn and lot.random() < 0.5:
+                with without:
+                    loop.tick()
+            else:
+                with watch:
+                    request = loop.tick()
+                    with own:
+                        stream.after_tick(request, loop.words, time.monotonic(), dict)
             due_s = max(due_s + settings.tick_period_s, time.monotonic() - settings.tick_period_s)
     node.destroy_node()
     rclpy.try_shutdown()

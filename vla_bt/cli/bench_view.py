@@ -23,7 +23,9 @@ NODES = 100
 UPDATES_AIM = 10.0
 GROWTH_AIM_MB = 1.0
 STOP_AIM_S = 0.3
-SNAPSHOT_AIM_S = 0.002
+COST_AIM_MS = 2.0
+NOBODY_AIM_MS = 0.1
+"""Of the stream's own part of a tick, p99; the difference of whole ticks is mostly chance."""
 
 EXAMPLES = """examples:
   vla-bt bench view                             about seven minutes
@@ -39,9 +41,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "view",
         help="cost of viewers to the tree's process, a browser over minutes, a lost tab to zero",
-        description="The tree's process, grown to 100 nodes, with no, one and five viewers; a browser that looks at it for "
-        "minutes; the time to zero velocity from when a tab that was driving is killed, or hangs. Exit code 0 only if every "
-        "aim was met.",
+        description="The tree's process, grown to 100 nodes: without its stream for viewers, with nobody looking, with a "
+        "dashboard and no, one and five pages; a browser that looks at it for minutes, judged by its slowest ten seconds; the "
+        "time to zero velocity from when a tab that was driving is killed, or hangs. Exit code 0 only if every aim was met.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -101,17 +103,29 @@ def run(options: argparse.Namespace) -> int:
     except BenchError as problem:
         raise SettingsError(str(problem)) from None
     busy = load.stop()
-    aims = {
-        "updates": browsed.updates_per_s >= UPDATES_AIM,
-        "memory": browsed.growth_mb <= GROWTH_AIM_MB,
-        "cost": 1e-3 * (viewers[1].cpu["p99_ms"] - viewers[0].cpu["p99_ms"]) <= SNAPSHOT_AIM_S,
-        "stop": max(times.p99 for times in lost.values()) <= STOP_AIM_S,
-    }
+    aims = judge(viewers, browsed, lost)
     if options.json:
         print(json.dumps(_report(viewers, browsed, lost, busy, aims), indent=2))
     else:
         print(_table(viewers, browsed, lost, busy, aims))
     return 0 if all(aims.values()) else 1
+
+
+def judge(viewers: list[Watched], browsed: Browsed, lost: dict[str, Spread]) -> dict[str, bool]:
+    """Tell which aims were met."""
+    alone, nobody, *looking = viewers
+    return {
+        "nobody": nobody.own["p99_ms"] <= NOBODY_AIM_MS,
+        "cost": all(added(row, alone) <= COST_AIM_MS for row in looking),
+        "updates": browsed.slowest_updates_per_s >= UPDATES_AIM,
+        "memory": browsed.growth_mb <= GROWTH_AIM_MB,
+        "stop": max(times.p99 for times in lost.values()) <= STOP_AIM_S,
+    }
+
+
+def added(row: Watched, alone: Watched) -> float:
+    """Return what viewers add to a tick's processor time at p99, over ticks without a stream [ms]."""
+    return row.cpu["p99_ms"] - alone.cpu["p99_ms"]
 
 
 def _report(
@@ -123,10 +137,11 @@ def _report(
             "machine": busy,
             "viewers": [
                 {
-                    "viewers": row.viewers,
+                    "viewers": row.what,
                     "tick_cpu": row.cpu,
-                    "tick_wall": row.wall,
-                    "added_cpu_p99_ms": round(row.cpu["p99_ms"] - viewers[0].cpu["p99_ms"], 4),
+                    "stream_cpu": row.own,
+                    "added_cpu_p50_ms": round(row.cpu["p50_ms"] - viewers[0].cpu["p50_ms"], 4),
+                    "added_cpu_p99_ms": round(added(row, viewers[0]), 4),
                     "bytes_per_s": round(row.bytes_per_s),
                     "updates_per_s": round(row.updates_per_s, 2),
                 }
@@ -146,23 +161,30 @@ def _report(
 
 def _table(viewers: list[Watched], browsed: Browsed, lost: dict[str, Spread], busy: dict[str, Any], aims: dict[str, bool]) -> str:
     from vla_bt.bench.figures import load_words
+    from vla_bt.bench.view import SAMPLE_PERIOD_S
 
     def mark(name: str) -> str:
         return "ok" if aims[name] else "MISSED"
 
-    rows = [f"tree of {NODES} nodes, {load_words(busy)}", "", "viewers  tick cpu p50  p99      added p99   sent          updates"]
+    rows = [
+        f"tree of {NODES} nodes, {load_words(busy)}",
+        "",
+        f"{'pages open':14s}  tick cpu p50       p99   added p50, p99 [ms]   stream's own p50, p99        sent   updates",
+    ]
     for row in viewers:
-        added = row.cpu["p99_ms"] - viewers[0].cpu["p99_ms"]
+        middle, high = row.cpu["p50_ms"] - viewers[0].cpu["p50_ms"], added(row, viewers[0])
+        own = f"{row.own['p50_ms']:6.3f}  {row.own['p99_ms']:6.3f} ms" if row.own else f"{'-':>17s}"
         rows.append(
-            f"{row.viewers:7d}  {row.cpu['p50_ms']:9.3f} ms  {row.cpu['p99_ms']:6.3f} ms  {added:+6.3f} ms  "
-            f"{row.bytes_per_s / 1e3:7.1f} kB/s  {row.updates_per_s:5.1f} /s"
+            f"{row.what:14s} {row.cpu['p50_ms']:10.3f} ms {row.cpu['p99_ms']:6.3f} ms   {middle:+8.3f}  {high:+8.3f}   {own:>20s}"
+            f"  {row.bytes_per_s / 1e3:7.1f} kB/s  {row.updates_per_s:4.1f} /s"
         )
     first, last = browsed.samples[0], browsed.samples[-1]
     rows += [
-        f"aim: at most {1e3 * SNAPSHOT_AIM_S:g} ms for one viewer: {mark('cost')}",
+        f"aim while nobody looks: at most {NOBODY_AIM_MS:g} ms of the stream's own at p99: {mark('nobody')}",
+        f"aim with a dashboard and any number of pages: at most {COST_AIM_MS:g} ms added at p99: {mark('cost')}",
         "",
-        f"browser, {browsed.seconds:.0f} s: {browsed.updates_per_s:.1f} updates/s (slowest sample "
-        f"{browsed.slowest_updates_per_s:.1f}); aim {UPDATES_AIM:g}: {mark('updates')}",
+        f"browser, {browsed.seconds:.0f} s: {browsed.updates_per_s:.1f} updates/s on average, "
+        f"{browsed.slowest_updates_per_s:.1f} in its slowest {SAMPLE_PERIOD_S:g} s; aim {UPDATES_AIM:g} there: {mark('updates')}",
         f"heap after collection {first['heap_mb']:.1f} -> {last['heap_mb']:.1f} MB, growth over the later two thirds "
         f"{browsed.growth_mb:+.2f} MB; aim {GROWTH_AIM_MB:g}: {mark('memory')}",
         f"elements {first['nodes']:.0f} -> {last['nodes']:.0f}, listeners {first['listeners']:.0f} -> {last['listeners']:.0f}",

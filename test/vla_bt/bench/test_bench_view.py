@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessGr
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     prepare()
     monkeypatch.setattr(view, "SETTLE_S", 0.5)
-    monkeypatch.setattr(view, "VIEWERS", (0, 2))
+    monkeypatch.setattr(view, "PAGES", (0, 2))
     monkeypatch.setattr(view, "STEADY_S", 0.15)  # a busy machine holds a page up for longer than that now and then
     monkeypatch.setattr(view, "STEADY_ATTEMPTS", 60)
     directory = Path(tempfile.mkdtemp(prefix="vla_bt-view-", dir="/dev/shm"))
@@ -52,12 +53,14 @@ def test_each_part_measures_real_processes(group: ProcessGroup) -> None:
     said: list[str] = []
 
     async def measure() -> None:
-        nobody, two = await view.measure_viewers(group, NODES, 1.0, said.append)
-        assert (nobody.viewers, nobody.bytes_per_s, nobody.updates_per_s) == (0, 0.0, 0.0)
-        assert two.viewers == 2
+        without, nobody, kept, two = await view.measure_viewers(group, NODES, 1.0, said.append)
+        assert [row.what for row in (without, nobody, kept, two)] == [view.NO_STREAM, view.NOBODY, "0", "2"]
+        assert all((row.bytes_per_s, row.updates_per_s) == (0.0, 0.0) for row in (without, nobody, kept))
+        assert not without.own
+        assert nobody.own["p50_ms"] < kept.own["p50_ms"]  # a dashboard looks, whether a page is open or not
         assert two.updates_per_s > 1.0
         assert two.bytes_per_s > 2 * two.updates_per_s * NODES * 20  # each of the two gets its own
-        assert min(nobody.cpu["n"], two.cpu["n"]) > 5
+        assert min(row.cpu["n"] for row in (without, nobody, kept, two)) > 5
         browsed = await view.measure_browser(group, NODES, 1.5, said.append)
         assert browsed.updates_per_s > 0.5
         assert browsed.samples[-1]["nodes"] > NODES
@@ -70,13 +73,24 @@ def test_each_part_measures_real_processes(group: ProcessGroup) -> None:
 
 
 def test_a_missed_aim_is_told() -> None:
-    times = {"p50_ms": 0.5, "p99_ms": 0.9}
-    rows = [Watched(count, times, times, 5e4 * count, 12.0 if count else 0.0) for count in view.VIEWERS]
+    times, own = {"p50_ms": 0.5, "p99_ms": 0.9}, {"p50_ms": 0.01, "p99_ms": 0.02}
+    rows = [
+        Watched(view.NO_STREAM, times, {}),
+        Watched(view.NOBODY, times, own),
+        *(Watched(str(count), times, own, 5e4 * count, 12.0 if count else 0.0) for count in view.PAGES),
+    ]
     samples = [{"at_s": 10.0 * count, "heap_mb": 3.0 + count, "nodes": 900.0, "listeners": 60.0} for count in range(9)]
-    browsed = Browsed(90.0, 12.4, 9.0, samples)
+    browsed = Browsed(90.0, 12.4, 10.0, samples)
     assert browsed.growth_mb == pytest.approx(3.0)
     lost = {"killed": spread([0.2, 0.25]), "hung": spread([0.21, 0.31])}
-    aims = {"updates": True, "memory": False, "cost": True, "stop": False}
+    aims = bench_view.judge(rows, browsed, lost)
+    assert aims == {"nobody": True, "cost": True, "updates": True, "memory": False, "stop": False}
+    slow = bench_view.judge(rows, replace(browsed, slowest_updates_per_s=9.9), lost)
+    assert not slow["updates"]  # whatever the average is
+    dear = [*rows[:4], replace(rows[4], cpu={"p50_ms": 0.6, "p99_ms": 3.0})]
+    assert not bench_view.judge(dear, browsed, lost)["cost"]  # five pages are judged, too
+    busy = [rows[0], replace(rows[1], own={"p50_ms": 0.2, "p99_ms": 0.4}), *rows[2:]]
+    assert not bench_view.judge(busy, browsed, lost)["nobody"]
     table = bench_view._table(rows, browsed, lost, LOAD, aims)
     assert table.count("MISSED") == 2
     assert "tab hung -> zero" in table
