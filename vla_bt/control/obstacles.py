@@ -47,6 +47,12 @@ class Blocked:
     contact_words: str = ""
     near: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 0)))
 
+    def __repr__(self) -> str:  # viewers of the blackboard print values: an arc for each near ray would fill their screen
+        words = [f"{self.centre.size} arcs", f"{self.near.shape[1]} rays near"]
+        words += [f"obstacle {self.scan_words}"] if self.scan_words else []
+        words += [f"contact {self.contact_words}"] if self.contact_words else []
+        return f"Blocked({', '.join(words)})"
+
 
 NOTHING = Blocked(np.zeros(0), np.zeros(0))
 _NO_RAYS: NDArray[np.intp] = np.zeros(0, np.intp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
-from py_trees.behaviour import Behaviour  # noqa: E402
 from py_trees.blackboard import Blackboard  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
@@ -22,18 +22,33 @@ from vla_bt.app.watching import TickTimes  # noqa: E402
 from vla_bt.bench.memory_world import MemoryPolicy, MemoryRobot  # noqa: E402
 from vla_bt.bench.tick import application, bench_settings  # noqa: E402
 from vla_bt.bench.view_tree import pad  # noqa: E402
-from vla_bt.contract import KEYS, Stamped  # noqa: E402
+from vla_bt.contract import KEYS, PROPOSALS, Stamped  # noqa: E402
 from vla_bt.control.causes import Verdict, load_causes  # noqa: E402
-from vla_bt.port import Request  # noqa: E402
+from vla_bt.control.obstacles import blocked  # noqa: E402
+from vla_bt.goals.ledger import ActiveGoal, Evidence, GoalEntry, GoalEvent, State  # noqa: E402
+from vla_bt.goals.motion import MotionOutcome, MotionState  # noqa: E402
+from vla_bt.goals.parser import MAX_STEPS  # noqa: E402
+from vla_bt.goals.plan import PlaceGoal  # noqa: E402
+from vla_bt.goals.reading import MAX_CHARACTERS  # noqa: E402
+from vla_bt.memory.guard import MemoryState  # noqa: E402
+from vla_bt.memory.ladder import Level  # noqa: E402
+from vla_bt.memory.monitor import MemoryReading  # noqa: E402
+from vla_bt.memory.processes import ProcessMemory  # noqa: E402
+from vla_bt.memory.system import GpuMemory, SystemMemory  # noqa: E402
+from vla_bt.policy.port import Grade, PolicyInfo, PolicyOutput, PolicyStatus, PolicyStep, WorkerMemory  # noqa: E402
+from vla_bt.port import Battery, Contact, FrameInfo, GateStatus, Odometry, Operator, Request, Scan, Snapshot, TeleopInput  # noqa: E402
+from vla_bt.proposal import Outcome, Proposal  # noqa: E402
 from vla_bt.ros import qos  # noqa: E402
+from vla_bt.ros.guarding import OOM_SCORES  # noqa: E402
 from vla_bt.ros.snapshots import MAX_BYTES, SnapshotStream, node_kinds  # noqa: E402
-from vla_bt.words import Source, Twist  # noqa: E402
+from vla_bt.words import Mode, Source, Twist  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
 LIMIT_BYTES = 64 * 1024
 LIMIT_S = 0.002
 NODES = 100
+RAYS = 1080
 LONG = "🤖" * 10_000  # four bytes each: the worst there is
 
 
@@ -63,16 +78,66 @@ def times_of(timed: Any) -> TickTimes:
     return times
 
 
-def fill(root: Behaviour, now_s: float) -> None:
-    """Set every key, write every text at its longest, and let every cause be active."""
-    storage = Blackboard.storage
-    for name in KEYS:
-        storage.setdefault(f"/{name}", Stamped(None, now_s))
-    causes = dict.fromkeys(load_causes().causes, LONG)
-    storage["/verdict"] = Stamped(Verdict((LONG,), (LONG,), (LONG,), causes), now_s)
-    for node in root.iterate():
+def largest(now_s: float, words: str) -> dict[str, Any]:
+    """Return for every key of the contract as large a value as a robot can have, ``words`` wherever there are some."""
+    twist = Twist(-0.123456789, 0.123456789, -1.23456789)
+    scan = Scan(np.full(RAYS, 0.25, np.float32), -math.pi, 2 * math.pi / RAYS, now_s)  # a cell of a prison
+    contact = Contact(-0.70710678, 0.70710678, now_s)
+    frame = FrameInfo(2**40, now_s, now_s, 3840, 2160, 2**32 - 1)
+    odometry = Odometry(-1234.56789, 1234.56789, -3.14159265, twist, now_s)
+    gate = GateStatus(True, words, twist, Source.TAKEOVER, now_s, stops=2**31, words=words)
+    teleop = TeleopInput(twist, now_s)
+    asked = Operator(teleop, ("vla",) * 8, (words,) * 8, (True,) * 8)
+    steps = tuple(PlaceGoal(words, "cup", "left", words) for _ in range(MAX_STEPS))
+    entry = GoalEntry(2**20, words, State.FAILED, steps, 9, now_s, now_s, now_s, words, (Evidence.POLICY,) * MAX_STEPS)
+    info = PolicyInfo("a-policy-of-a-long-name", words, 1280, 720, "0123456789abcdef" * 4)
+    memory = WorkerMemory(123456.7, 123456.7, 123456.7, 123456.7, 1234, 123456.7, 123456.7)
+    status = PolicyStatus("starting", words, info, 2**40, 2**40, 1234, 0.12345, now_s, 1234, Grade.LAYERS, 12, True, memory)
+    step = PolicyStep(np.full((32, 3), -0.12345678, np.float32), 0.2, 0.987654, 0.123456, True, True)
+    processes = {role: ProcessMemory(2**22, 123456.7, 123456.7, 123456.7, 123456.7) for role in OOM_SCORES}
+    system = SystemMemory(123456.7, 123456.7, 123456.7, 12.3, 12.3)
+    reading = MemoryReading(123456.7, now_s, system, True, 123456.7, processes, GpuMemory(123456.7, 123456.7, 123456.7))
+    state = MemoryState(reading, Level.UNLOAD, Grade.UNLOADED, True, words, True, True, words, words, Grade.LAYERS, 12, words)
+    causes = dict.fromkeys(load_causes().causes, words)
+    values: dict[str, Any] = {
+        "now": now_s,
+        "tick": 2**40,
+        "lateness": 123.456789,
+        "frame": frame,
+        "odometry": odometry,
+        "gate": gate,
+        "teleop": teleop,
+        "snapshot": Snapshot(now_s, frame, odometry, scan, Battery(0.123456, now_s), contact, gate, asked),
+        "mode": Mode.HYBRID,
+        "goal": ActiveGoal(2**20, words, steps[-1], 9, MAX_STEPS, now_s),
+        "goal_expired": True,
+        "goal_events": (GoalEvent(entry, 2**20, now_s),) * 8,
+        "recording": 2**20,
+        "policy_frame": 2**40,
+        "policy_status": status,
+        "policy_output": PolicyOutput(step, 2**20, 2**40, now_s, now_s),
+        "verdict": Verdict(tuple(causes.values()), (words,), (words,), causes),
+        "around": blocked(scan, contact, 0.2, 0.3),
+        "memory": state,
+        "motion": MotionOutcome(MotionState.FAILED, twist, Evidence.TIMED, words, 12.3456789),
+        "outcome": Outcome(2**20, Evidence.TIMED, words),
+        "request": Request(twist, Source.TAKEOVER, 2**20, 2**40, 0.2, 2**40, 2**31),
+    }
+    return values | {name: Proposal(twist, Source.TAKEOVER, words, 2**20, 2**40) for name in PROPOSALS}
+
+
+def fill(timed: Any, now_s: float) -> None:
+    """Give every key its largest value, write every text at its longest, and let every cause be active."""
+    values = largest(now_s, LONG)
+    assert set(values) == set(KEYS)
+    for name, value in values.items():
+        Blackboard.storage[f"/{name}"] = Stamped(value, now_s)
+    for node in timed.root.iterate():
         node.feedback_message = LONG
-    assert set(storage) >= {f"/{name}" for name in KEYS}
+    resources = timed.resources  # what is shown of these does not come from the blackboard
+    resources.policy.status = lambda: values["policy_status"]
+    report = resources.memory.report() | {"words": LONG, "manual_only": LONG}
+    resources.memory.report = lambda: report
 
 
 def test_the_largest_tree_with_every_key_set_stays_within_64_kb(driving: Any, ros_context: Any) -> None:
@@ -82,7 +147,7 @@ def test_the_largest_tree_with_every_key_set_stays_within_64_kb(driving: Any, ro
         stream = SnapshotStream(node, timed, timed.resources, times_of(timed))
         stream._switch(True, robot.now())
         request = tick(loop, robot, policy, 400)
-        fill(timed.root, robot.now())
+        fill(timed, robot.now())
         stream._watch.begin()
         for behaviour in timed.root.iterate():
             stream._watch._changes.append([robot.now(), behaviour.name, "RUNNING", "FAILURE", LONG[:MESSAGE_LIMIT]])
@@ -97,13 +162,14 @@ def test_the_largest_tree_with_every_key_set_stays_within_64_kb(driving: Any, ro
     assert all(row[-1] for row in told["nodes"])  # shortened, not dropped
     assert MAX_BYTES == LIMIT_BYTES < len(to_json(snapshot).encode())
     assert len(snapshot["causes"]) == len(load_causes().causes)
+    assert snapshot["policy"]["detail"] == snapshot["policy"]["label"] == snapshot["memory"]["words"] == LONG[:MESSAGE_LIMIT]
     assert len(text.encode()) <= LIMIT_BYTES, f"{len(text.encode())} bytes"
     assert not any(isinstance(value, (bytes, np.ndarray)) for value in snapshot.values())
 
 
 @pytest.mark.parametrize("text", ["following the policy at 0.31 m/s", LONG], ids=["typical", "longest"])
-def test_the_largest_tree_with_every_key_set_takes_at_most_2_ms(driving: Any, ros_context: Any, text: str) -> None:
-    """Processor time, which other processes lengthen least; the times of leaves, once a second, included."""
+def test_the_largest_tree_with_every_key_set_takes_at_most_2_ms_as_a_rule(driving: Any, ros_context: Any, text: str) -> None:
+    """Processor time, which others lengthen least: at the median, and with the times of leaves (once a second) at best."""
     loop, timed, robot, policy = driving
     node = rclpy.create_node("timed", context=ros_context)
     took_s: dict[bool, list[float]] = {False: [], True: []}
@@ -112,7 +178,7 @@ def test_the_largest_tree_with_every_key_set_takes_at_most_2_ms(driving: Any, ro
         stream._switch(True, robot.now())
         request = tick(loop, robot, policy, 300)
         if text == LONG:
-            fill(timed.root, robot.now())
+            fill(timed, robot.now())
         for count in range(80):
             for behaviour in timed.root.iterate():
                 stream._watch._changes.append([robot.now(), behaviour.name, "RUNNING", "FAILURE", text[:MESSAGE_LIMIT]])
@@ -136,6 +202,17 @@ def test_no_key_of_the_blackboard_holds_pixels(driving: Any) -> None:
     assert len(texts) > len(KEYS) // 2
     assert max(texts.values()) < 8000, max(texts.items(), key=lambda item: item[1])
     assert sum(texts.values()) < LIMIT_BYTES
+
+
+def test_each_key_at_its_largest_stays_readable_in_a_stock_viewer() -> None:
+    """They print every value of every key; goals are at most :data:`MAX_CHARACTERS` long, and nothing else is longer."""
+    values = largest(1e6, "x" * MAX_CHARACTERS)
+    assert set(values) == set(KEYS)
+    told = values.pop("goal_events")  # with eight goals of ten steps each told in one tick: of people's own making
+    texts = {name: len(str(Stamped(value, 1e6))) for name, value in values.items()}
+    assert max(texts.values()) < 32 * 1024, max(texts.items(), key=lambda item: item[1])
+    assert sum(texts.values()) < LIMIT_BYTES, texts
+    assert len(str(told[0])) < 32 * 1024
 
 
 def test_nothing_is_published_or_measured_until_somebody_looks(driving: Any, ros_context: Any) -> None:
