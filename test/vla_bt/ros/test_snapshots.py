@@ -96,7 +96,8 @@ def largest(now_s: float, words: str) -> dict[str, Any]:
     step = PolicyStep(np.full((32, 3), -0.12345678, np.float32), 0.2, 0.987654, 0.123456, True, True)
     processes = {role: ProcessMemory(2**22, 123456.7, 123456.7, 123456.7, 123456.7) for role in OOM_SCORES}
     system = SystemMemory(123456.7, 123456.7, 123456.7, 12.3, 12.3)
-    reading = MemoryReading(123456.7, now_s, system, True, 123456.7, processes, GpuMemory(123456.7, 123456.7, 123456.7))
+    gpu = GpuMemory(123456.7, 123456.7, 123456.7)
+    reading = MemoryReading(123456.7, now_s, system, True, 123456.7, processes=processes, gpu=gpu)
     state = MemoryState(reading, Level.UNLOAD, Grade.UNLOADED, True, words, True, True, words, words, Grade.LAYERS, 12, words)
     causes = dict.fromkeys(load_causes().causes, words)
     values: dict[str, Any] = {
