@@ -66,7 +66,7 @@ class ConsultPolicy(Leaf):
 
 
 class FollowPolicy(Leaf):
-    """Propose the policy's velocity for this moment; SUCCESS when it claims to have arrived."""
+    """Propose the policy's velocity for this moment; stand while it claims to have arrived, SUCCESS once it keeps to that."""
 
     READS = ("policy_output", "goal")
     WRITES = ("proposal_policy",)
@@ -75,9 +75,10 @@ class FollowPolicy(Leaf):
         super().__init__(name)
         self._finite: PolicyOutput | None = None
         self._followed_key = 0
+        self._claims = 0
 
     def update(self) -> Status:
-        """RUNNING while following, SUCCESS while the policy claims arrival; both with a proposal."""
+        """RUNNING while following, SUCCESS while enough answers in a row claim arrival; both with a proposal."""
         output: PolicyOutput | Staleness = self.read("policy_output")
         goal: ActiveGoal = self.read("goal")
         if output is STALE and goal.key == self._followed_key:
@@ -87,15 +88,21 @@ class FollowPolicy(Leaf):
         if output is STALE or output.goal_id != goal.key:
             self._propose(ZERO, goal.id, 0, "waiting for the policy")
             return Status.RUNNING
-        self._followed_key = goal.key
+        if goal.key != self._followed_key:
+            self._followed_key, self._claims = goal.key, 0
+        claims = output.step.stop_probability >= self.settings.stop_probability
         if output is not self._finite:  # one look at each answer's numbers is enough
             if not output.step.finite:
+                self._claims = 0
                 self._propose(ZERO, goal.id, output.frame_sequence, "the policy's answer is not finite")
                 return Status.RUNNING
             self._finite = output
-        if output.step.stop_probability >= self.settings.stop_probability:
-            self._propose(ZERO, goal.id, output.frame_sequence, "the policy says it has arrived")
-            return Status.SUCCESS
+            self._claims = self._claims + 1 if claims else 0
+        if claims:
+            kept = self._claims >= self.settings.stop_answers
+            words = "the policy says it has arrived" if kept else f"the policy says it has arrived ({self._claims})"
+            self._propose(ZERO, goal.id, output.frame_sequence, words)
+            return Status.SUCCESS if kept else Status.RUNNING
         action = output.action_at(self.now_s)
         if action is None:
             self._propose(ZERO, goal.id, output.frame_sequence, "the policy's chunk is used up")

@@ -68,6 +68,7 @@ LIVE_PARAMETERS = (
     "max_policy_linear",
     "max_policy_angular",
     "stop_probability",
+    "stop_answers",
     "record_when",
     "record_scenario",
     "record_pattern",
