@@ -66,6 +66,9 @@ def run(options: argparse.Namespace) -> int:
     refused: list[str] = []
     try:
         sources = find_sources(options.folder, _bar("digests", options.json), refused)
+        if refused and not sources:
+            more = f"; {len(refused) - 1} more can't be read" if len(refused) > 1 else ""
+            raise SettingsError(f"{refused[0]}{more}; there is no complete episode to make views of")
         books = write_books(options.folder, sources, general, distance, options.seed)
         episodes = EpisodeDataset.open(options.folder, books.values(), refused=[])
         views = episodes[len(episodes) - sum(len(book.entries) for book in books.values()) :]

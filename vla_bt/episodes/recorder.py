@@ -159,9 +159,8 @@ class EpisodeRecorder:
         tick_period_s: float = 0.0,
     ) -> None:
         self._directory, self._beside = directory, beside
-        self._grid = {"frame_period_s": frame_period_s, "tick_period_s": tick_period_s}
-        self._period_s = frame_period_s
-        self._info = EpisodeInfo(scenario, **self._grid)
+        self._period_s, self._tick_s = frame_period_s, tick_period_s
+        self._info = EpisodeInfo(scenario, frame_period_s, tick_period_s=tick_period_s)
         self._now = now
         self._storage = storage
         self._lock = threading.Condition()
@@ -186,7 +185,8 @@ class EpisodeRecorder:
 
         Links and periods in it are not heeded: they are the recorder's own.
         """
-        info = replace(info, **self._grid, demonstration_id="", demonstration_index=0, previous_episode="")
+        info = replace(info, frame_period_s=self._period_s, tick_period_s=self._tick_s)
+        info = replace(info, demonstration_id="", demonstration_index=0, previous_episode="")
         with self._lock:
             if info != self._info:
                 self._info = info

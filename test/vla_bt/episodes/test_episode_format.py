@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_bt.episodes.format import FRAMES, EpisodeError, EpisodeInfo, EpisodeWriter, FrameSample, episode_name, load, safe_name
+from vla_bt.episodes.schema import content_crc32
 from vla_bt.words import Mode, Source, Twist
 
 Make = Callable[..., FrameSample]
@@ -54,7 +55,8 @@ def test_every_value_comes_back(tmp_path: Path, at_noon: Clock, make_sample: Mak
     episode = load(write(tmp_path, at_noon, make_sample))
     assert episode.frames == FRAMES
     assert episode.attributes["complete"] is True
-    assert episode.attributes["schema_version"] == 2
+    assert episode.attributes["schema_version"] == 3
+    assert episode.attributes["content_crc32"] == content_crc32(episode.columns) > 0
     assert episode.images[:, 0, 0, 0].tolist() == list(range(FRAMES))
     assert episode.images[5, 3, 3].tolist() == [200, 100, 50]  # red first
     columns = episode.columns
