@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vla_bt.goals import vocabulary as v
-from vla_bt.goals.motion_words import read_motion
+from vla_bt.goals.motion_words import known_places, read_motion
 from vla_bt.goals.phrases import folded
 from vla_bt.goals.place_words import NO_ARM, Place, read_place
 from vla_bt.goals.plan import Motion, MotionGoal, PlaceGoal, Plan, Rejection, StopGoal, SubGoal, shown
 from vla_bt.goals.reading import MAX_CHARACTERS, NotUnderstoodError, RefusedError, Token, clean, lenient, tokens_of
+from vla_bt.goals.strange import is_strange
 
 MAX_STEPS = 10
 EXAMPLES = "'go to the cup' or 'go forward 1 m, then turn right'"
@@ -24,6 +25,7 @@ _STOPPING = v.STOP | v.STOP_SOFT
 _VERBS = v.MOVE | v.ROAM | v.TURN | v.REACH | v.ARRIVE | v.ARM | v.STOP | v.TAKE | frozenset(("wait",))
 _ALL_VERBS = _VERBS | v.MOVE_ING | v.TURN_ING | v.REACH_ING | v.PASS | v.PASS_ING
 _GOES = _ALL_VERBS | v.ROAM | v.GONE | frozenset(("past", "around", "round", "beyond"))
+_DELAYS = frozenset(("stopping", "halting", "pausing", "waiting", "delay", "hesitation"))
 _KEEPING = frozenset(("keep", "keeping", "stay", "staying"))
 _MODALS = frozenset(("should", "must", "shall", "can", "could", "may", "might", "will", "would"))
 _OTHERS = v.DETERMINERS | frozenset(("i", "it", "he", "she", "they", "this", "that"))
@@ -82,6 +84,8 @@ def _forbids(words: list[str]) -> str:
         follows = words[at + 1 : at + 4]
         if words[max(0, at - 1) : at] == ["why"] or any(after in v.HARM for after in follows) or follows[:1] == ["too"]:
             continue
+        if word == "without" and follows and follows[0] in _DELAYS:
+            continue
         if any(after in v.STOP for after in follows):
             raise RefusedError("asks not to stop; tell the goal itself instead")
         if any(other in v.KNOWN for other in words):
@@ -124,14 +128,15 @@ def _steps(text: str, tokens: list[Token]) -> tuple[SubGoal, ...]:
     if not read:
         raise NotUnderstoodError(f"nothing to do is told; say for example {EXAMPLES}")
     joined = _joined(text, read)
-    told = [clause for clause in joined if clause.step.kind != "stop"]
-    for clause in read:
-        if clause.link in v.SUBORDINATE and not (len(told) == 1 and told[0] is joined[0] and told[0].place is not None):
-            raise _condition(clause.link)
-    for clause in joined:
-        if clause.place is not None and clause.place.via_only and clause.place.lost:
-            raise NotUnderstoodError(clause.place.lost)
-    return tuple(clause.step for clause in joined)
+    places = [part.place for part in joined if part.step.kind != "stop"]
+    arrives = len(places) == 1 and places[0] is not None and not places[0].via_only and joined[0].place is not None
+    subordinate = next((part.link for part in read if part.link in v.SUBORDINATE), "")
+    if subordinate and not arrives:
+        raise _condition(subordinate)
+    lost = next((place.lost for place in places if place is not None and place.via_only and place.lost), "")
+    if lost:
+        raise NotUnderstoodError(lost)
+    return tuple(part.step for part in joined)
 
 
 def _words_of(clause: list[Token], link: str) -> list[str]:
@@ -163,6 +168,9 @@ def _read_clause(text: str, part: _Part, words: list[str], before: list[_Clause]
         if link in v.SUBORDINATE and not _in_order(link, words, place):
             raise _condition(link)
         return _Clause(clause, _place_step(text, clause, place), place, link)
+    thing = next((word for word in words if is_strange(word)), "")
+    if thing and any(word in v.ROAM or word in v.TO for word in words):
+        raise NotUnderstoodError(f"'{shown(thing, 20)}' is neither a known place nor part of a motion; {known_places()}")
     motion = before[-1].step if before else None
     return _Clause(clause, read_motion(words, isinstance(motion, MotionGoal) and motion.motion.is_turn), None, link)
 

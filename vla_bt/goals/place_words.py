@@ -122,8 +122,7 @@ def _nouns(words: list[str], via: bool) -> list[tuple[int, bool]]:
     for at, word in enumerate(words):
         before = words[at - 1] if at else ""
         if word in v.PLACES:
-            if not (word == "room" and before in ("the", "enough", "more")):
-                found.append((at, via))
+            found.append((at, via))
             arriving = False
         elif word == "remains" and found:
             found[-1] = (found[-1][0], True)  # "the box should be on your right"
