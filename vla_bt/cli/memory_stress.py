@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
             for guard in guards:
                 _say(f"{world}, guard {guard}:")
                 case = Case(world, guard, limit, options.policy, options.hold, options.step, 1.5, folder / f"{world}-{guard}")
-                load = LoadMeter()
+                meter = LoadMeter()
                 outcome = Stress(case, _say).run()
-                outcome["figures"] |= load.stop()
+                outcome["figures"] |= meter.stop()
                 outcomes.append(outcome)
                 for line in verdicts(outcome):
                     _say(line)
