@@ -384,7 +384,7 @@ class Stress:
             "mode": row.get("mode", ""),
             "seconds": round(time.monotonic() - self._began_s, 1),
         }
-        checks: dict[str, bool] = {"never moved on a stale action": row.get("stale", 0) == 0}
+        checks: dict[str, bool] = {"never moved on a stale action": row.get("driven", 0) > 0 and row.get("stale", 0) == 0}
         if case.guard == "on":
             checks |= {
                 "nothing was killed": kills == 0 and worker_kills == 0 and alive,
