@@ -36,9 +36,7 @@ def add_parser(subparsers: Any) -> None:
         f"one layer once taught (default: {' '.join(USUAL)})",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="drives that a training run collected")
-    parser.add_argument(
-        "--config", type=Path, default=Path("config/train/comparison.yaml"), help="how they are taught (default %(default)s)"
-    )
+    parser.add_argument("--config", type=Path, help="how they are taught (default: the shipped config/train/comparison.yaml)")
     parser.add_argument("--start", type=Path, metavar="POLICY", help="folder of a policy whose weights to start from")
     parser.add_argument("--out", type=Path, default=Path("runs/models"), help="folder of the runs (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -47,12 +45,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare; exit code 0 when every row was measured."""
-    from vla_bt.settings import SettingsError
+    from vla_bt.settings import SettingsError, config_path
     from vla_bt.sim.engine import SimulatorError
     from vla_bt.train.comparison import check_names, compare_models, markdown
     from vla_bt.train.settings import load_train_settings
 
-    settings = load_train_settings(options.config)
+    settings = load_train_settings(options.config or config_path("train/comparison.yaml"))
     names = list(dict.fromkeys(options.policies or USUAL))
     check_names(names)
     started = time.monotonic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vla_bt.train.metrics import WITHIN
 from vla_bt.train.settings import TRAIN_SEEDS, VALIDATION_SEEDS
 
 
@@ -21,10 +22,7 @@ def card(figures: dict[str, Any], command: str) -> str:
         "",
         "## Data",
         "",
-        f"- {figures['drives']} drives, {figures['frames']} frames, {settings['hard_share']:.0%} of the worlds under hard "
-        "conditions (`HARD` in `vla_bt/sim/scenes.py`, and pushes).",
-        f"- First {settings['worlds']} worlds driven by the expert, disturbed; then {settings['dagger_worlds']} worlds in each "
-        f"of {len(rounds) - 1} rounds driven by the policy itself. All labels are the expert's, which knows the truth.",
+        *_data(figures, len(rounds) - 1),
         f"- Scene seeds: training from {TRAIN_SEEDS.start}, validation from {VALIDATION_SEEDS.start}; those below "
         f"{VALIDATION_SEEDS.start} were never seen. Seed of the run: {settings['seed']}.",
         "- Sentences of a grammar; those of validation and test use other patterns of words.",
@@ -56,6 +54,17 @@ def card(figures: dict[str, Any], command: str) -> str:
         )
     lines += [
         "",
+        "Share of errors below a limit, and correlation with the expert's velocities:",
+        "",
+        f"|{''.join(f' | within {limit:g}' for limit in WITHIN)} | correlation forward | sideways | turning |",
+        "|---" * (4 + len(WITHIN)) + "|",
+    ]
+    for name, row in figures["validation"].items():
+        within = " | ".join(f"{row['within'][f'{limit:g}']:.1%}" for limit in WITHIN)
+        correlation = " | ".join("-" if value is None else f"{value:.2f}" for value in row["correlation"].values())
+        lines.append(f"| {name.replace('_', ' ')} | {within} | {correlation} |")
+    lines += [
+        "",
         "## Limits",
         "",
         "- Simulated rooms, boxes and cups only; it has never seen a real camera's picture.",
@@ -64,3 +73,26 @@ def card(figures: dict[str, Any], command: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _data(figures: dict[str, Any], rounds: int) -> list[str]:
+    """Say what was learned from."""
+    settings, first = figures["settings"], figures["first_round"]
+    parts = []
+    if first["worlds"]:
+        parts.append(f"{first['worlds']} worlds driven by the expert, disturbed")
+    if first["shards"]:
+        parts.append(f"{first['shards']} shards of `{first['data']}`, collected by another run")
+    if first["episodes"]:
+        parts.append(
+            f"{first['episode_drives']} drives of recorded episodes ({', '.join(f'`{path}`' for path in first['episodes'])})"
+        )
+    lines = [f"- {figures['drives']} drives, {figures['frames']} frames.", f"- First {' and '.join(parts)}."]
+    if rounds:
+        lines.append(f"- Then {settings['dagger_worlds']} worlds in each of {rounds} rounds driven by the policy itself.")
+    if first["worlds"] or rounds:
+        lines.append(
+            f"- Of the worlds this run drew, {settings['hard_share']:.0%} under hard conditions (`HARD` in "
+            "`vla_bt/sim/scenes.py`, and pushes). All their labels are the expert's, which knows the truth."
+        )
+    return lines

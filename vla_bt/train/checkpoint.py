@@ -6,6 +6,8 @@ Promises: a file is there whole or not at all; nothing in a checkpoint is ever e
 from __future__ import annotations
 
 import csv
+import fcntl
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,10 +39,49 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file the reader may raise anything
         raise SettingsError(f"{path}: not a checkpoint: {' '.join(str(error).split())[:200]}; remove it to start anew") from None
     return state
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one of a run's own files.
+
+    Raises
+    ------
+    SettingsError
+        When it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: damaged: {' '.join(str(error).split())[:200]}; choose another --out or remove it") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: damaged: expected a mapping; choose another --out or remove it")
+    return content
+
+
+class FolderLock:
+    """Holds a folder for one process; let go when it ends, however it ends.
+
+    Raises
+    ------
+    SettingsError
+        When another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise SettingsError(f"{folder}: another training is under way in it; choose another --out") from None
+
+    def release(self) -> None:
+        """Let go."""
+        self._file.close()
 
 
 class Log:

@@ -140,9 +140,10 @@ def collect_shard(jobs: list[Job], path: Path) -> Path:
             sides.append(side)
             boxes.append(count)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
     arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
-    np.savez(fresh, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
+    with fresh.open("wb") as file:
+        np.savez(file, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
     fresh.rename(path)
     return path
 

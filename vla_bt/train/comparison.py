@@ -21,7 +21,7 @@ from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.policy.saved import WEIGHTS, load_policy
 from vla_bt.policy.shrinking import Shrink, shrink
 from vla_bt.settings import SettingsError
-from vla_bt.train.data import load_sequences
+from vla_bt.train.data import load_sequences, shards_in
 from vla_bt.train.metrics import table
 from vla_bt.train.settings import VALIDATION_SEEDS, TrainSettings
 from vla_bt.train.trainer import Trainer, summary
@@ -78,7 +78,7 @@ def measured(policy: NetworkPolicy, run: Path, trials: int, words: str) -> dict[
     figures = json.loads((run / "figures.json").read_text(encoding="utf-8"))
     validation, closed = figures["validation"], figures["rounds"][figures["chosen_round"]]
     if words:
-        test = load_sequences(sorted((run / "data-validation").glob("*.npz")))
+        test = load_sequences(shards_in(run / "data-validation"))
         validation = {**validation, "policy": table(policy, test, test)["policy"]}
         tasks = [(VALIDATION_SEEDS.start + index // 2, index % 2 == 1) for index in range(trials)]
         done: list[Trial] = [try_out(policy, *task) for task in tasks]

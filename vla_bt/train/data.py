@@ -7,12 +7,14 @@ each frame.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +22,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vla_bt.policy.expert import CHUNK
+from vla_bt.settings import SettingsError
 from vla_bt.train.collect import ARRAYS
+from vla_bt.train.practice import AUXILIARY
 from vla_bt.train.sentences import draw_refusal, draw_sentence, mirrored, with_a_strange_word
 from vla_bt.train.settings import TrainSettings
 
 _MIRROR_TWIST = np.array([1, -1, -1], np.float32)
 _MIRROR_PLACES = np.array([1, -1] * 5, np.float32)
+_SHAPES = {
+    "frames": (0, 0, 3),
+    "elapsed": (),
+    "twist": (3,),
+    "actions": (CHUNK, 3),
+    "stop": (),
+    "auxiliary": (AUXILIARY,),
+    "known": (AUXILIARY,),
+}
+"""Of one frame's entry in each array; 0 is any."""
 _LATE_START = 0.3
 _STRANGE = 0.12
 """Share of sentences that begin with a word nobody knows: people know more verbs than any list."""
@@ -50,25 +65,56 @@ class Sequence:
         return len(self.stop)
 
 
+def shards_in(folder: Path) -> list[Path]:
+    """Return the shards in a folder, in order; what an interrupted run was writing is none."""
+    return sorted(path for path in folder.glob("*.npz") if not path.name.endswith(".tmp.npz"))
+
+
 def load_sequences(paths: list[Path]) -> list[Sequence]:
-    """Read shards that :func:`vla_bt.train.collect.collect_shard` wrote; the pictures stay on the disk until they are needed."""
+    """Read shards that :func:`vla_bt.train.collect.collect_shard` wrote; the pictures stay on the disk until they are needed.
+
+    Raises
+    ------
+    SettingsError
+        With one line, when one of them isn't such a shard.
+    """
     found: list[Sequence] = []
     for path in paths:
-        with np.load(path, allow_pickle=False) as shard:
-            arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
-            ends = np.cumsum(shard["lengths"])
-            rows = zip(ends - shard["lengths"], ends, shard["sides"], shard["boxes"], strict=True)
-            found += [
-                Sequence(**{name: array[start:end] for name, array in arrays.items()}, side=str(side), boxes=int(boxes))
-                for start, end, side, boxes in rows
-            ]
+        try:
+            found += _read_shard(path)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, struct.error) as error:
+            words = " ".join(str(error).split())[:200]
+            raise SettingsError(f"{path}: not drives that a training run collected: {words}") from None
     return found
+
+
+def _read_shard(path: Path) -> list[Sequence]:
+    with np.load(path, allow_pickle=False) as shard:
+        arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
+        lengths, sides, boxes = shard["lengths"], shard["sides"], shard["boxes"]
+    count = len(arrays["stop"])
+    for name, shape in _SHAPES.items():
+        array = arrays[name]
+        fits = array.ndim == len(shape) + 1 and all(want in (0, size) for want, size in zip(shape, array.shape[1:], strict=True))
+        if not fits or len(array) != count or array.dtype != (np.uint8 if name == "frames" else np.float32):
+            raise ValueError(f"{name} has the shape {array.shape} and type {array.dtype}")
+    if lengths.ndim != 1 or int(lengths.min(initial=0)) < 0 or int(lengths.sum()) != count or count == 0:
+        raise ValueError(f"lengths tell {int(lengths.sum())} frames of {count}")
+    if set(map(str, sides)) - {"left", "right", ""} or set(map(int, boxes)) - {1, 2}:
+        raise ValueError("sides or boxes are none of practice")
+    ends = np.cumsum(lengths)
+    return [
+        Sequence(**{name: array[start:end] for name, array in arrays.items()}, side=str(side), boxes=int(many))
+        for start, end, side, many in zip(ends - lengths, ends, sides, boxes, strict=True)
+    ]
 
 
 def _mapped(path: Path, member: str) -> NDArray[np.uint8]:
     """Map an array that was stored uncompressed in a shard: a thousand drives would fill a laptop's memory."""
     with zipfile.ZipFile(path) as archive, path.open("rb") as file:
         info = archive.getinfo(member)
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member} is compressed")
         file.seek(info.header_offset + 26)  # where the local header tells the lengths of name and extra field
         file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
         np.lib.format.read_magic(file)
@@ -111,6 +157,12 @@ class Batch:
     known: Tensor
     mask: Tensor
     first: bool
+
+    def to(self, device: torch.device) -> Batch:
+        """Return it on a device; itself where it is there."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        tensors: dict[str, Any] = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **tensors)
 
 
 def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.random.Generator) -> list[list[Lesson]]:

@@ -20,6 +20,7 @@ from vla_bt.policy.config import TEXT_FEATURES, PolicyConfig
 from vla_bt.policy.encoders import Words, tokenizers_for
 from vla_bt.policy.network import PolicyNetwork, State
 from vla_bt.policy.runtime import NetworkPolicy
+from vla_bt.settings import SettingsError
 from vla_bt.train.data import Batch
 from vla_bt.train.practice import AUXILIARY
 from vla_bt.train.settings import TrainSettings
@@ -36,11 +37,33 @@ _NEAR_M, _NEAR_WEIGHT = 0.7, 3.0
 _HAND_M = 0.3
 
 
-class Learner:
-    """A network, its auxiliary heads and their optimiser."""
+def device_of(settings: TrainSettings) -> torch.device:
+    """Return where to learn.
 
-    def __init__(self, config: PolicyConfig, settings: TrainSettings) -> None:
+    Raises
+    ------
+    SettingsError
+        When this machine has no such device.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"device is cuda, but torch {torch.__version__} finds no such device here; expected cpu")
+    return torch.device(settings.device)
+
+
+class Learner:
+    """A network, its auxiliary heads and their optimiser.
+
+    Parameters
+    ----------
+    config : PolicyConfig
+    settings : TrainSettings
+    device : torch.device, optional
+        Where it learns; default: as the settings say. Weights are drawn on the processor, the same for every device.
+    """
+
+    def __init__(self, config: PolicyConfig, settings: TrainSettings, device: torch.device | None = None) -> None:
         self.settings = settings
+        self.device = device or device_of(settings)
         self.tokenizers = tokenizers_for(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
@@ -54,8 +77,8 @@ class Learner:
             )
             words = sum(size for name, (_, size) in self.network.encoders.shapes(config).items() if name in TEXT_FEATURES)
             self.told = nn.Linear(words, len(TOLD))
+        self._modules = nn.ModuleList([self.network, self.auxiliary, self.told]).to(self.device)
         self.averaged = copy.deepcopy(self.network)
-        self._modules = nn.ModuleList([self.network, self.auxiliary, self.told])
         groups: dict[float, list[nn.Parameter]] = {}
         for weight in self._modules.parameters():
             groups.setdefault(_share_of_rate(weight), []).append(weight)
@@ -93,7 +116,7 @@ class Learner:
     def learn(self, batch: Batch, rate: float) -> dict[str, float]:
         """Take one step on one window; the memory goes on from the window before, unless it is the first."""
         self._modules.train()
-        losses = self._losses(self.network, batch)
+        losses = self._losses(self.network, batch.to(self.device))
         settings = self.settings
         total = losses["action"] + settings.stop_weight * losses["stop"]
         total = total + settings.auxiliary_weight * (losses["remembered"] + 0.5 * losses["seen"])
@@ -113,9 +136,14 @@ class Learner:
         if batch.first:
             self._state = ()
         views = batch.frames.permute(0, 1, 4, 2, 3)[:, :, None]
-        fast = torch.autocast("cpu", torch.bfloat16) if network.config.cnn else contextlib.nullcontext()
+        kind = self.device.type
+        faster = network.config.cnn is not None and torch.amp.is_autocast_available(kind)
+        fast = torch.autocast(kind, torch.bfloat16) if faster else contextlib.nullcontext()
         with fast:
-            text = network.encoders.text({name: coder.encode(batch.sentences) for name, coder in self.tokenizers.items()})
+            tokens = {name: coder.encode(batch.sentences) for name, coder in self.tokenizers.items()}
+            text = network.encoders.text(
+                {name: (ids.to(self.device), mask.to(self.device)) for name, (ids, mask) in tokens.items()}
+            )
             out = network(views, text, batch.motion, self._state)
             places = {"remembered": self.auxiliary["remembered"](out.memory), "seen": self.auxiliary["seen"](out.fused)}
             told = self.told(torch.cat([_vector(feature) for feature in text.values()], dim=-1))
@@ -127,7 +155,7 @@ class Learner:
         at_cup = (away[..., 0] < _NEAR_M) * batch.known[..., 0]
         mask = batch.mask * (1.0 + (_NEAR_WEIGHT - 1.0) * at_cup)
         action = functional.smooth_l1_loss(out.actions.float() / scale, wanted, reduction="none", beta=0.1).mean((-1, -2))
-        losses = {"action": (action * mask).sum() / many, "stop": torch.zeros(())}
+        losses = {"action": (action * mask).sum() / many, "stop": torch.zeros((), device=self.device)}
         if out.stop_logit is not None:
             stop = functional.binary_cross_entropy_with_logits(out.stop_logit.float(), batch.stop, reduction="none")
             losses["stop"] = (stop * mask).sum() / many
@@ -136,7 +164,7 @@ class Learner:
         for name, place in places.items():
             error = (place.float() - batch.auxiliary.clamp(-4.0, 4.0)) * nearness
             losses[name] = (functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.05) * known).sum()
-        asked = torch.tensor([TOLD.index(word) for word in batch.told])
+        asked = torch.tensor([TOLD.index(word) for word in batch.told], device=self.device)
         losses["told"] = batch.mask.sum() / many * functional.cross_entropy(told.float(), asked)
         return losses
 
@@ -147,8 +175,8 @@ class Learner:
                 kept.lerp_(new, 1 - decay)
 
     def policy(self, label: str) -> NetworkPolicy:
-        """Return the policy of the averaged weights."""
-        network = copy.deepcopy(self.averaged).to(memory_format=torch.contiguous_format)
+        """Return the policy of the averaged weights, on the processor."""
+        network = copy.deepcopy(self.averaged).to("cpu", memory_format=torch.contiguous_format)
         return NetworkPolicy(network, self.tokenizers, label)
 
     def state(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from vla_bt.episodes.schema import EpisodeError
 from vla_bt.policy.expert import CHUNK
 from vla_bt.settings import SettingsError
 from vla_bt.train.collect import ARRAYS
+from vla_bt.train.data import shards_in
 from vla_bt.train.practice import AUXILIARY
 
 PER_SHARD = 50
@@ -46,7 +47,7 @@ def write_shards(
     SettingsError
         With one line, when a source can't be read or there is nothing to learn in any.
     """
-    done = sorted(folder.glob("*.npz"))
+    done = shards_in(folder)
     if done and (folder / "complete").exists():
         return done
     try:
@@ -127,7 +128,8 @@ def _write(drives: list[dict[str, Any]], path: Path) -> Path:
         "boxes": np.array([one["boxes"] for one in drives]),
         "lengths": np.array([len(one["stop"]) for one in drives]),
     }
-    fresh = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(fresh, **told, **arrays)
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    with fresh.open("wb") as file:
+        np.savez(file, **told, **arrays)
     fresh.rename(path)
     return path

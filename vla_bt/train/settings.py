@@ -23,6 +23,7 @@ class TrainSettings:
     seed: int = setting(0, "of scenes, sentences, weights and order", 0, 9)
     jobs: int = setting(2, "processes that collect, and that try the policy out", 1, 64)
     threads: int = setting(1, "torch's threads while learning", 1, 64)
+    device: str = setting("cpu", "where the network learns; it drives on the processor in any case", choices=("cpu", "cuda"))
     worlds: int = setting(400, "worlds of the first round; each is driven twice, once a side", 1, 100_000)
     hard_share: float = setting(0.4, "share of worlds with hard conditions", 0.0, 1.0)
     epochs: int = setting(8, "passes of the first round", 1, 1000)

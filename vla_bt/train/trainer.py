@@ -10,7 +10,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError
 from vla_bt.train.card import card
-from vla_bt.train.checkpoint import Board, Log, load_checkpoint, save_checkpoint
+from vla_bt.train.checkpoint import Board, FolderLock, Log, load_checkpoint, read_json, save_checkpoint
 from vla_bt.train.collect import Job, collect
-from vla_bt.train.data import Sequence, draw_lessons, load_sequences, windows
-from vla_bt.train.learner import Learner
+from vla_bt.train.data import Sequence, draw_lessons, load_sequences, shards_in, windows
+from vla_bt.train.learner import Learner, device_of
 from vla_bt.train.metrics import table
 from vla_bt.train.recorded import write_shards
 from vla_bt.train.settings import TRAIN_SEEDS, VALIDATION_SEEDS, TrainSettings
@@ -68,7 +68,8 @@ class Trainer:
     Raises
     ------
     SettingsError
-        With one line, when policy, folder, data, start or episodes can't be used.
+        With one line, when policy, folder, data, start, episodes or device can't be used. A run that comes to nothing that early
+        leaves the folder free for another.
     """
 
     def __init__(
@@ -82,55 +83,91 @@ class Trainer:
     ) -> None:
         self.settings, self.folder, self._say = settings, folder, say
         self._data, self._start, self._episodes = data, start, list(episodes or ())
-        if data is not None and not any(data.glob("*.npz")):
+        if data is not None and not shards_in(data):
             raise SettingsError(f"{data}: no drives in it; expected a run's data folder, such as runs/train/small-cnn/data-0")
         self.config = load_preset(*settings.policy.partition("@")[::2])
         if self.config.head.chunk != 8 or self.config.head.period_s != 0.1 or self.config.head.action_dim != 3:
             raise SettingsError(
                 f"policy {settings.policy}: the expert teaches chunks of 8 x 0.1 s with turning; head says otherwise"
             )
+        device = device_of(settings)
+        given = load_policy(start).network.state_dict() if start is not None else None
+        mine = self._mine()
+        self._check_claim(mine)
         folder.mkdir(parents=True, exist_ok=True)
-        self._claim()
+        self._lock = FolderLock(folder)
+        try:
+            self._begin(mine, device, given)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(self, mine: dict[str, Any], device: torch.device, given: Mapping[str, torch.Tensor] | None) -> None:
+        """Take the folder, and go on where a run in it was."""
+        settings, folder, say = self.settings, self.folder, self._say
+        fresh = folder / ".settings.json.tmp"
+        fresh.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(folder / "settings.json")
         torch.set_num_threads(settings.threads)
-        self._learner = Learner(self.config, settings)
+        self._learner = Learner(self.config, settings, device)
         self._done = (0, 0)  # rounds and passes of the current round that are behind us
         state = load_checkpoint(folder / "checkpoint.pt")
         if state is not None:
-            self._learner.restore(state["learner"])
-            self._done = (state["round"], state["epoch"])
+            self._restore(state)
             say(f"goes on after round {self._done[0]}, pass {self._done[1]}")
-        elif start is not None:
-            taken = self._learner.start_from(load_policy(start).network.state_dict())
+        elif given is not None:
+            taken = self._learner.start_from(given)
             if not taken:
-                raise SettingsError(f"{start}: none of its weights fits policy {settings.policy}")
-            say(f"starts from {len(taken)} tensors of {start}")
+                raise SettingsError(f"{self._start}: none of its weights fits policy {settings.policy}")
+            say(f"starts from {len(taken)} tensors of {self._start}")
         first = state["rows"] if state is not None else 0
+        self._first: dict[str, Any] = {"worlds": settings.worlds, "data": "", "shards": 0, "episodes": [], "episode_drives": 0}
         self._log = Log(folder / "log.csv", COLUMNS, first)
         self._board = Board(folder / "tensorboard", self._learner.steps)
         if not self._board.writes:
             say("no TensorBoard log: the package tensorboardX is not installed (extra vla_bt[train]); log.csv says the same")
 
-    def _claim(self) -> None:
-        path = self.folder / "settings.json"
+    def _mine(self) -> dict[str, Any]:
         mine = dataclasses.asdict(self.settings) | {
             name: str(path.resolve()) if path is not None else "" for name, path in (("data", self._data), ("start", self._start))
         }
-        mine["episodes"] = " ".join(str(path.resolve()) for path in self._episodes)
-        if path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-            # How many processes share the work does not change what comes of it, and more rounds only go on.
-            if any(
-                theirs.get(name, "") != value for name, value in mine.items() if name not in ("jobs", "label", "dagger_rounds")
-            ):
-                raise SettingsError(f"{self.folder}: holds a run with other settings; choose another --out or remove it")
-        path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        return mine | {"episodes": " ".join(str(path.resolve()) for path in self._episodes)}
+
+    def _check_claim(self, mine: dict[str, Any]) -> None:
+        """Refuse a folder with a run of other settings in it; one that came to nothing leaves it free."""
+        path = self.folder / "settings.json"
+        begun = any(self.folder.glob("data-*/*.npz")) or (self.folder / "checkpoint.pt").exists()
+        if not path.exists() or not begun:
+            return
+        theirs = dataclasses.asdict(TrainSettings()) | read_json(path)
+        # How many processes share the work does not change what comes of it, and more rounds only go on.
+        if any(theirs.get(name, "") != value for name, value in mine.items() if name not in ("jobs", "label", "dagger_rounds")):
+            raise SettingsError(f"{self.folder}: holds a run with other settings; choose another --out or remove it")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self._learner.restore(state["learner"])
+            self._done = (int(state["round"]), int(state["epoch"]))
+            int(state["rows"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise SettingsError(f"{self.folder / 'checkpoint.pt'}: not of this run: {words}; remove it to start anew") from None
 
     def run(self, command: str = "vla-bt train") -> dict[str, Any]:
         """Run what is left of it; returns the card's figures. ``command`` is what the card says made the weights."""
+        try:
+            return self._run(command)
+        finally:
+            self._lock.release()
+
+    def _run(self, command: str) -> dict[str, Any]:
         started = time.perf_counter()
         sequences: list[Sequence] = []
         for number in range(self.settings.dagger_rounds + 1):
-            sequences += load_sequences(self._collect(number))
+            found = load_sequences(self._collect(number))
+            if number == 0:
+                self._check_frames(found)
+            sequences += found
             if number < self._done[0]:
                 continue
             self._learn(number, sequences)
@@ -147,7 +184,8 @@ class Trainer:
             "drives": len(sequences),
             "frames": sum(map(len, sequences)),
             "parameters": sum(weight.numel() for weight in policy.network.parameters()),
-            "rounds": [json.loads(path.read_text()) for path in sorted(self.folder.glob("round-*.json"))],
+            "rounds": self._rounds(),
+            "first_round": self._first,
             "chosen_round": best["round"],
             "validation": table(policy, sequences, test),
             "seconds_of_this_call": round(time.perf_counter() - started),
@@ -163,19 +201,37 @@ class Trainer:
         count = settings.dagger_worlds if number else settings.worlds
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
-        share = round(10 * settings.hard_share)
-        return [Job(first + i, i * 7 % 10 < share, driver, image.frame_width, image.frame_height) for i in range(count)]
+        size = image.frame_width, image.frame_height
+        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):
-            paths = sorted(self._data.glob("*.npz")) if self._data is not None else []
+            paths = shards_in(self._data) if self._data is not None else []
             if paths:
                 self._say(f"round 0: {len(paths)} shards of {self._data}")
-            return paths + (self._read_episodes() if self._episodes else [])
+            read = self._read_episodes() if self._episodes else []
+            self._first = {
+                "worlds": 0,
+                "data": str(self._data) if self._data is not None else "",
+                "shards": len(paths),
+                "episodes": list(map(str, self._episodes)),
+                "episode_drives": len(load_sequences(read)),
+            }
+            return paths + read
         jobs = self._jobs(number)
         who = f"the policy of round {number - 1}" if number else "the expert, disturbed"
         self._say(f"round {number}: {len(jobs)} worlds driven by {who}")
         return collect(jobs, self.folder / f"data-{number}", self.settings.jobs, self._count(f"round {number}: shard"))
+
+    def _check_frames(self, sequences: list[Sequence]) -> None:
+        image = self.config.image
+        for sequence in sequences:
+            height, width = sequence.frames.shape[1:3]
+            if (width, height) != (image.frame_width, image.frame_height):
+                raise SettingsError(
+                    f"{self._data}: its pictures are {width}x{height}; policy {self.settings.policy} takes "
+                    f"{image.frame_width}x{image.frame_height}"
+                )
 
     def _read_episodes(self) -> list[Path]:
         image = self.config.image
@@ -219,13 +275,14 @@ class Trainer:
                     frames += int(batch.mask.sum())
             row: dict[str, Any] = {"round": number, "epoch": epoch, "steps": self._learner.steps, "frames": frames}
             row |= {"rate": f"{rate:.2e}"} | {name: f"{value * whole / frames:.4f}" for name, value in sums.items()}
-            row["seconds"] = round(time.perf_counter() - began, 1)
+            seconds = max(time.perf_counter() - began, 1e-3)
+            row["seconds"] = round(seconds, 1)
             self._log.add(row)
             self._board.add({f"loss/{name}": float(row[name]) for name in LOSSES} | {"rate": rate}, self._learner.steps)
             self._save(number, epoch + 1)
             self._say(
                 f"round {number}, pass {epoch + 1} of {epochs}: {', '.join(f'{name} {row[name]}' for name in LOSSES)}; "
-                f"{frames / row['seconds']:.0f} frames/s"
+                f"{frames / seconds:.0f} frames/s"
             )
             plot(self._log.rows(), self.folder / "progress.png")
 
@@ -245,10 +302,23 @@ class Trainer:
         self._board.add({f"closed loop/{kind}": result[kind] / each for kind in ("nominal", "hard")}, self._learner.steps)
         self._save(number + 1, 0)
 
+    def _rounds(self) -> list[dict[str, Any]]:
+        """Return the results of all rounds, in their order."""
+        found = [read_json(path) for path in self.folder.glob("round-*.json")]
+        return sorted(found, key=lambda result: int(result["round"]))
+
     def _choose(self) -> dict[str, Any]:
         """Return the result of the round that drove best; of equals the later."""
-        results = [json.loads(path.read_text()) for path in sorted(self.folder.glob("round-*.json"))]
-        return max(results, key=lambda result: (result["nominal"] + result["hard"], result["round"]))
+        return max(self._rounds(), key=lambda result: (result["nominal"] + result["hard"], result["round"]))
+
+
+def hard_world(index: int, share: float) -> bool:
+    """Tell whether the world of that index has hard conditions.
+
+    They come evenly: of a thousand worlds in a row ``share`` to a thousandth, of ten as near to it as whole worlds can be.
+    """
+    block, digit = divmod(index, 10)
+    return 100 * (7 * digit % 10) + 37 * block % 100 < round(1000 * share)
 
 
 def summary(trials: list[Trial]) -> dict[str, Any]:

@@ -50,3 +50,12 @@ def test_what_cannot_be_taught_is_refused_before_anything_is(tmp_path: Path, cap
     assert not (tmp_path / "out").exists()
     assert main(["models", "small-cnn", *arguments]) == 2
     assert "no drives in it" in capsys.readouterr().err
+
+
+def test_the_shipped_settings_are_found_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drives").mkdir()
+    assert main(["models", "small-cnn", "--data", "drives"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("vla-bt models: drives: no drives in it")

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from vla_bt.train.data import Lesson, Sequence, draw_lessons, windows
+from vla_bt.policy.config import load_preset
+from vla_bt.settings import SettingsError
+from vla_bt.train.collect import ARRAYS
+from vla_bt.train.data import Lesson, Sequence, draw_lessons, load_sequences, shards_in, windows
+from vla_bt.train.learner import Learner
+from vla_bt.train.sentences import mirrored
 from vla_bt.train.settings import TrainSettings
 
 
@@ -72,6 +80,87 @@ def test_lessons_come_from_the_generator_and_mirror_words_with_sides() -> None:
     assert flat[0] == flat[1]
     lessons = [lesson for group in drawn[0] for lesson in group]
     assert len(lessons) == len(drives)
-    for lesson in lessons:
-        if "on your" not in lesson.sentence:
-            assert lesson.told in lesson.sentence
+    never, always = (
+        [lesson for group in draw_lessons(drives, replace(settings, mirror=share), np.random.default_rng(3)) for lesson in group]
+        for share in (0.0, 1.0)
+    )
+    for plain, turned in zip(never, always, strict=True):
+        assert plain.told == plain.sequence.side != turned.told
+        assert turned.sentence == mirrored(plain.sentence) != plain.sentence
+    assert {lesson.flip for lesson in lessons} == {False, True}
+
+
+def write_shard(path: Path, **changes: Any) -> Path:
+    drive = sequence()
+    told = {"lengths": np.array([6, 4]), "sides": np.array(["left", "right"]), "boxes": np.array([1, 2])}
+    arrays = {name: getattr(drive, name) for name in ARRAYS} | told
+    np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
+    return path
+
+
+def test_a_shard_is_read_as_its_drives(tmp_path: Path) -> None:
+    one, other = load_sequences([write_shard(tmp_path / "a.npz")])
+    assert (len(one), one.side, one.boxes) == (6, "left", 1)
+    assert (len(other), other.side, other.boxes) == (4, "right", 2)
+    assert np.array_equal(other.frames, sequence().frames[6:])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stop": None},
+        {"lengths": None},
+        {"lengths": np.array([6, 5])},
+        {"lengths": np.array([11, -1])},
+        {"sides": np.array(["left", "up"])},
+        {"boxes": np.array([1, 9])},
+        {"boxes": np.array([1])},
+        {"frames": np.zeros((10, 6, 8), np.uint8)},
+        {"frames": np.zeros((10, 6, 8, 3), np.float32)},
+        {"actions": np.zeros((10, 3), np.float32)},
+        {"known": np.zeros((9, 10), np.float32)},
+        {"twist": np.array([object()] * 10)},
+    ],
+)
+def test_a_shard_that_is_none_of_practice_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = write_shard(tmp_path / "a.npz", **changes)
+    with pytest.raises(SettingsError, match=r"a\.npz: not drives that a training run collected: ") as caught:
+        load_sequences([path])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 no archive", b"\x93NUMPY" + bytes(50)])
+def test_a_file_that_only_is_called_a_shard_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"a\.npz: not drives that a training run collected"):
+        load_sequences([path])
+
+
+def test_a_compressed_shard_is_one_line(tmp_path: Path) -> None:
+    drive = sequence()
+    told = {"lengths": np.array([10]), "sides": np.array(["left"]), "boxes": np.array([1])}
+    arrays: dict[str, Any] = {name: getattr(drive, name) for name in ARRAYS} | told
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    with pytest.raises(SettingsError, match="compressed"):
+        load_sequences([tmp_path / "a.npz"])
+
+
+def test_what_was_being_written_is_no_shard(tmp_path: Path) -> None:
+    for name in ("00000.npz", "00001.4711.tmp.npz", "00002.4711.tmp", "mine.npz"):
+        (tmp_path / name).touch()
+    assert [path.name for path in shards_in(tmp_path)] == ["00000.npz", "mine.npz"]
+
+
+def test_all_that_is_learned_from_goes_to_the_learner_s_device() -> None:
+    # The device "meta" computes nothing, and refuses to mix its tensors with others: what was left behind raises.
+    config = load_preset("small-cnn")
+    learner = Learner(config, TrainSettings(), torch.device("meta"))
+    size = (4, config.image.frame_height, config.image.frame_width, 3)
+    lesson = Lesson(replace(sequence(4), frames=np.zeros(size, np.uint8)), "go to the cup", False, False, 0)
+    for batch in windows([lesson] * 2, 2, None):
+        losses = learner._losses(learner.network, batch.to(learner.device))
+        assert {loss.device.type for loss in losses.values()} == {"meta"}
+        sum(losses.values(), torch.zeros((), device="meta")).backward()
+    learner.optimiser.step()
+    learner._average()

@@ -146,6 +146,9 @@ def test_a_run_learns_from_files(folder: Path, tmp_path: Path, monkeypatch: pyte
     figures = Trainer(settings, tmp_path / "run", told.append, episodes=[folder]).run()
     assert 0 < figures["drives"] <= 4
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+    card = (tmp_path / "run" / "best" / "card.md").read_text()
+    assert f"First {figures['drives']} drives of recorded episodes (`{folder}`)." in card
+    assert "driven by the expert" not in card
     assert any((tmp_path / "run" / "tensorboard").glob("events.*"))
     with pytest.raises(SettingsError, match="other settings"):
         Trainer(settings, tmp_path / "run", told.append)

@@ -15,7 +15,7 @@ from vla_bt.train import trainer as module
 from vla_bt.train.collect import Job, collect
 from vla_bt.train.data import load_sequences
 from vla_bt.train.settings import TrainSettings, load_train_settings
-from vla_bt.train.trainer import Trainer
+from vla_bt.train.trainer import Trainer, hard_world
 
 pytestmark = pytest.mark.sim
 
@@ -93,6 +93,76 @@ def test_the_settings_file_of_a_run_says_what_it_was_made_with(tmp_path: Path) -
     Trainer(replace(SMALL, jobs=2), tmp_path, quiet)  # who shares the work does not matter
 
 
+def test_a_damaged_settings_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data-0").mkdir()
+    (tmp_path / "data-0" / "00000.npz").write_bytes(b"")
+    for text in ("", "{", "[1]"):
+        (tmp_path / "settings.json").write_text(text)
+        with pytest.raises(SettingsError, match=r"settings.json: damaged: .*choose another --out or remove it"):
+            Trainer(SMALL, tmp_path, quiet)
+
+
+def test_a_run_that_came_to_nothing_leaves_its_folder_free(tmp_path: Path) -> None:
+    nothing, out = tmp_path / "nothing", tmp_path / "out"
+    nothing.mkdir()
+    with pytest.raises(SettingsError, match="no policy there"):
+        Trainer(SMALL, out, quiet, start=nothing)
+    assert not out.exists()
+    with pytest.raises(SettingsError, match="no complete episode"):
+        Trainer(SMALL, out, quiet, episodes=[nothing]).run()
+    Trainer(replace(SMALL, worlds=2), out, quiet)
+    assert json.loads((out / "settings.json").read_text())["worlds"] == 2
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
+    first = Trainer(SMALL, tmp_path, quiet)
+    with pytest.raises(SettingsError, match="another training is under way"):
+        Trainer(SMALL, tmp_path, quiet)
+    first._lock.release()
+    Trainer(SMALL, tmp_path, quiet)
+
+
+def test_settings_that_came_later_do_not_refuse_an_older_run(tmp_path: Path) -> None:
+    Trainer(SMALL, tmp_path, quiet)
+    (tmp_path / "data-0").mkdir()
+    (tmp_path / "data-0" / "00000.npz").write_bytes(b"")
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "device"}))
+    Trainer(SMALL, tmp_path, quiet)
+    with pytest.raises(SettingsError, match="other settings"):
+        Trainer(replace(SMALL, worlds=7), tmp_path, quiet)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("device: cuda\n")
+    assert main(["train", str(path), "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert "finds no such device here; expected cpu" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    path.write_text("device: tpu\n")
+    assert main(["train", str(path)]) == 2
+    assert "device is 'tpu'; expected one of cpu, cuda" in capsys.readouterr().err
+
+
+def test_rounds_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, tmp_path, quiet)
+    for number in (10, 2, 9):
+        (tmp_path / f"round-{number}.json").write_text(json.dumps({"round": number, "nominal": 1, "hard": 1}))
+    assert [result["round"] for result in trainer._rounds()] == [2, 9, 10]
+    assert trainer._choose()["round"] == 10
+
+
+def test_hard_worlds_come_as_the_share_says_and_tenths_as_ever() -> None:
+    for tenths in range(11):
+        assert [hard_world(i, tenths / 10) for i in range(200)] == [i * 7 % 10 < tenths for i in range(200)]
+    for share in (0.25, 0.04, 0.333, 0.999, 0.001):
+        assert sum(hard_world(i, share) for i in range(1000)) == round(1000 * share)
+    assert 45 <= sum(hard_world(i, 0.25) for i in range(200)) <= 55
+
+
 def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Path) -> None:
     drives = tmp_path / "drives"
     collect([Job(1_999_999, False, "", 128, 72)], drives, 1, lambda done, total: None)
@@ -102,6 +172,17 @@ def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Pa
     assert "1 shards of" in said[0]
     assert not (tmp_path / "first" / "data-0").exists()
     assert figures["drives"] == len(load_sequences(sorted(drives.glob("*.npz"))))
+    card = (tmp_path / "first" / "best" / "card.md").read_text()
+    assert f"First 1 shards of `{drives}`, collected by another run." in card
+    assert "driven by the expert" not in card
+    assert "driven by the policy itself" not in card
+    assert "within 0.3 | within 0.2 | within 0.15 | within 0.1 | correlation forward" in card
+    with pytest.raises(SettingsError, match="other settings"):
+        Trainer(SMALL, tmp_path / "first", quiet)
+    state = torch.load(tmp_path / "first" / "checkpoint.pt", weights_only=True)
+    torch.save(state | {"learner": {}}, tmp_path / "first" / "checkpoint.pt")
+    with pytest.raises(SettingsError, match=r"checkpoint.pt: not of this run"):
+        Trainer(replace(SMALL, epochs=1, dagger_rounds=0), tmp_path / "first", quiet, data=drives)
 
     start = tmp_path / "first" / "best"
     second = Trainer(SMALL, tmp_path / "second", said.append, data=drives, start=start)
@@ -109,7 +190,7 @@ def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Pa
     assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
     stem = Trainer(replace(SMALL, policy="small"), tmp_path / "small", said.append, data=drives, start=start)._learner
     assert torch.equal(stem.network.state_dict()["encoders.stem.3.weight"], theirs["encoders.cnn.3.weight"])
-    with pytest.raises(SettingsError, match="other settings"):
-        Trainer(SMALL, tmp_path / "second", quiet)
+    with pytest.raises(SettingsError, match="another training is under way in it"):
+        Trainer(SMALL, tmp_path / "second", quiet)  # nobody has begun in it, but somebody holds it
     with pytest.raises(SettingsError, match="no drives in it"):
         Trainer(SMALL, tmp_path / "third", quiet, data=tmp_path)
