@@ -39,7 +39,8 @@ _PHRASES = _table(
     enroute="on the way,on your way,along the way,en route",
     please="""be careful to,being careful to,take care to,taking care to,be so kind as to,be so good as to,be kind enough to,
     be good enough to,make sure to,make sure you,make sure that you,be sure to,feel free to,remember to,i would like you to,
-    i'd like you to,your job is to,your task is to,your mission is to,you should,you must,you have to,you need to,you are to""",
+    i'd like you to,your job is to,your task is to,your mission is to,you should,you must,you have to,you need to,you are to,
+    from here,from where you are""",
     remains="""should be,must be,should stay,must stay,should remain,must remain,is to be,ought to be,needs to be,
     has to be,is kept,so it is,so that it is,so it's,so that it's,so it stays,stays,remains""",
 )

@@ -82,8 +82,8 @@ ROAM = _forms(
     "veer swing swerve curve loop weave edge cut bear bend arc sweep ease slip sneak squeeze manoeuvre maneuver glide creep "
     "crawl "
     "trundle wander stroll scoot zoom speed hurry rush race dash hop nip pop cruise sail ride track journey detour divert "
-    "deviate "
-    "curl wind snake zigzag coast motor amble march jog trek press scurry float wheel hook cross transit progress venture set"
+    "deviate curl wind snake zigzag coast motor amble march jog trek press scurry float wheel hook "
+    "cross transit progress venture set trace"
 ) - {"wind"}
 """Ways of moving that say too little for a measured motion; to a place they are as good as "go"."""
 TURN = words_in("turn rotate spin pivot swivel face look")
@@ -152,8 +152,8 @@ SIDES = {
 TO = words_in("to toward towards until till at into onto") | REACH | REACH_ING | ARRIVE
 VIA = (
     words_in(
-        "around round past via between through behind beside near by under on over from within before next beyond passed in "
-        "inside"
+        "around round past via between through behind beside near by under on over from within before next beyond in "
+        "inside passed avoided bypassed circled skirted cleared rounded"
     )
     | HOLD
     | PASS
@@ -197,7 +197,8 @@ PLAIN = (
         "once too fast soon careful clear close closer away front back end side edge part path route lane course line flank face "
         "rear trail berth room space distance order while so as than or because any more further enroute out off up down along "
         "across of in from that which what where here his her see seeing remains own long short way ways hand hands possible "
-        "time moment alongside adjacent opposite tight wide well use choose choosing against alone therefore kept"
+        "time moment alongside adjacent opposite tight wide well use choose choosing against alone therefore kept gap "
+        "opening passage"
     )
 )
 """Words that may stand in a sentence about a place and change nothing."""
