@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from vla_bt.app import memory_stress
-from vla_bt.app.memory_stress import Case, Stress, draw
+from vla_bt.app.memory_stress import Case, Stress, check_limit, draw
 from vla_bt.memory.cgroup import Group
-from vla_bt.settings import SettingsError
+from vla_bt.settings import SettingsError, TreeSettings
 
 pytestmark = [pytest.mark.sim, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -23,6 +23,7 @@ def room() -> None:
     if psutil.virtual_memory().available < LIMIT + (2 << 30):
         pytest.skip("less than 5 GB available")
     try:
+        check_limit(LIMIT, ("lockstep",), "expert", TreeSettings())
         Group(f"vla_bt-probe-{os.getpid()}", LIMIT).close()
     except SettingsError as error:
         pytest.skip(str(error))

@@ -41,6 +41,13 @@ REPORT = {
 
 
 @pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with room for the stress run, whatever this one has."""
+    monkeypatch.setattr(memory_stress, "read_system", lambda: SystemMemory(16_000.0, 16_500.0, 0.0))
+    monkeypatch.setattr(memory_stress, "cgroup_available", lambda: None)
+
+
+@pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VLA_BT_RUNTIME_DIR", str(tmp_path))
     return tmp_path
@@ -157,9 +164,8 @@ def test_the_proofs_take_json_before_and_after_their_name(arguments: list[str]) 
 
 @pytest.mark.parametrize("verb", ["soak", "stress"])
 def test_a_folder_that_is_a_file_is_one_line_and_nothing_is_left(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(memory_stress, "read_system", lambda: SystemMemory(16_000.0, 16_500.0, 0.0))
     file = tmp_path / "file"
     file.write_text("mine")
     before = set(Path("/dev/shm").glob(f"vla_bt-*-{os.getpid()}"))
