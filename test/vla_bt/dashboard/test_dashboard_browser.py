@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import sys
@@ -147,6 +148,43 @@ def test_it_is_used_by_keyboard(page: Any) -> None:
     assert page.locator("#tree li:visible").count() == count
     page.keyboard.press("ArrowDown")
     assert page.evaluate("document.activeElement.getAttribute('aria-level')") == "2"
+
+
+def test_what_flips_as_a_matter_of_routine_takes_one_line_of_the_log(page: Any) -> None:
+    routine = [[second, "Append frame", *pair, f"frame {second}"] for second in range(20) for pair in (("SUCCESS", "FAILURE"),)]
+    stop = [[5.5, "Protective stop", "FAILURE", "RUNNING", "stopped"], [9.5, "Protective stop", "RUNNING", "FAILURE", "free"]]
+    flapping = [[20 + 0.1 * n, "Protective stop", "FAILURE", "RUNNING", "stopped"] for n in range(8)]
+    rows = sorted(routine + stop + flapping)
+    shown = page.evaluate("rows => import('/panels.js').then((panels) => panels.collapsed(rows))", rows)
+    lines = [(line["row"][0], line["row"][1], line["times"], line["until"]) for line in shown]
+    assert lines[:8] == [(row[0], "Protective stop", 1, row[0]) for row in reversed(flapping)]  # what runs is never routine
+    assert lines[8:] == [(9.5, "Protective stop", 1, 9.5), (5.5, "Protective stop", 1, 5.5), (0, "Append frame", 20, 19)]
+    assert shown[-1]["row"][4] == "frame 19"
+    pair = page.evaluate("rows => import('/panels.js').then((panels) => panels.collapsed(rows))", routine[:2])
+    assert [line["times"] for line in pair] == [1, 1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1600, 1000), (1180, 820), (820, 1180)])
+def test_nothing_lies_over_another_and_names_are_whole(page: Any, width: int, height: int) -> None:
+    before = page.viewport_size
+    page.set_viewport_size({"width": width, "height": height})
+    try:
+        shows(page, "document.querySelectorAll('#leaves td').length > 0")
+        assert page.evaluate(
+            "[...document.querySelectorAll('#leaves td')].every(cell => cell.scrollWidth <= cell.clientWidth + 1)"
+        )
+        below = """[...document.querySelectorAll('.velocities > div')].map(row => [
+            Math.max(...[...row.children].map(cell => cell.getBoundingClientRect().bottom)), row.getBoundingClientRect().top])"""
+        rows = page.evaluate(below)
+        assert all(bottom <= top + 0.5 for (bottom, _), (_, top) in itertools.pairwise(rows)), rows
+        label = """(() => { const tag = document.getElementById('policy-label').cloneNode(); tag.hidden = false;
+            tag.textContent = 'words of a label '.repeat(8); document.querySelector('.badges').append(tag);
+            const inside = tag.getBoundingClientRect().right <= tag.closest('.panel').getBoundingClientRect().right;
+            tag.remove(); return inside; })()"""
+        assert page.evaluate(label)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        page.set_viewport_size(before)
 
 
 def test_the_picture_is_fresh_and_says_its_age(page: Any) -> None:

@@ -64,10 +64,13 @@ const HEARD = {
   diagnostics: (message) => diagnostics.add(message.rows),
   episodes: (message) => panel.episodes(message.rows),
   status(message) {
+    const { latched, pressed, driver } = state.status;
+    const urgent = latched !== message.latched || pressed !== message.pressed || driver?.number !== message.driver?.number;
     state.status = message;
     state.clock = message.t - performance.now() / 1000;
     state.driver = message.driver;
-    later("status", message);
+    waiting.status = message; // drawn with the next snapshot, or when the timer finds nothing drawn for a while
+    if (urgent) wake();
   },
   moment(message) {
     [state.first, state.last] = message.span;

@@ -5,6 +5,9 @@ import { $, clock, facts, make, number, say, set, signed, tone } from "./dom.js"
 const LOG_PERIOD_MS = 250;
 const ROWS_KEPT = 2000;
 const ROWS_SHOWN = 100;
+const ROUTINE_CHANGES = 6; // so many changes of one node, each within so long of the one before, are one line of the log
+const ROUTINE_PAUSE_S = 3;
+const ANSWERS = new Set(["SUCCESS", "FAILURE"]);
 const GOALS_SHOWN = 30;
 const LEVELS = ["OK", "WARN", "ERR", "STALE"];
 const OPEN = new Set(["accepted", "active"]);
@@ -188,11 +191,11 @@ export class Log {
     const status = $("filter-status").value;
     const fits = ([, node, , after, message]) => (!status || after === status) && (!words || `${node} ${message}`.toLowerCase().includes(words));
     const found = words || status ? this.rows.filter(fits) : this.rows;
-    const shown = grouped(found);
+    const shown = collapsed(found);
     say($("log-count"), found.length === this.rows.length ? `${found.length}` : `${found.length} of ${this.rows.length}`);
     const body = $("log");
     while (body.children.length > shown.length) body.lastChild.remove();
-    shown.forEach(([time, node, before, after, message, times], index) => {
+    shown.forEach(({ row: [time, node, before, after, message], times, until }, index) => {
       if (!body.children[index]) {
         const line = make("tr");
         line.append(make("td"), make("td"), make("td"), make("td"));
@@ -209,19 +212,34 @@ export class Log {
         set(change.children[place], "status", word);
         say(change.children[place], word.toLowerCase());
       });
-      say(said, message);
-      if (line.title !== message) line.title = message;
+      const arrow = times > 1 ? " ⇄ " : " → ";
+      if (change.childNodes[1].data !== arrow) change.childNodes[1].data = arrow;
+      const words = times > 1 ? `until ${clock(until - this.start)}${message ? `: ${message}` : ""}` : message;
+      say(said, words);
+      const hover = words ? `${node}: ${words}` : node;
+      if (line.title !== hover) line.title = hover;
     });
   }
 }
 
-/** The newest rows first; changes of one node right after each other become one row with their count. */
-function grouped(rows) {
+/**
+ * The newest changes first. A node whose answer goes to and fro as a matter of routine takes one line, where it began: neither
+ * it nor what it would break up is in the way of the rest. What begins or ends to run is never routine.
+ */
+export function collapsed(rows) {
+  const latest = new Map();
+  const runs = rows.map((row) => {
+    const [time, node, before, after, message] = row;
+    if (!ANSWERS.has(before) || !ANSWERS.has(after)) return null;
+    let run = latest.get(node);
+    if (!run || time - run.until > ROUTINE_PAUSE_S) latest.set(node, (run = { first: row, times: 0 }));
+    return Object.assign(run, { until: time, message, times: run.times + 1 });
+  });
   const shown = [];
   for (let index = rows.length - 1; index >= 0 && shown.length < ROWS_SHOWN; index--) {
-    const last = shown.at(-1);
-    if (last && last[1] === rows[index][1]) last[5]++;
-    else shown.push([...rows[index].slice(0, 5), 1]);
+    const [row, run] = [rows[index], runs[index]];
+    if (!run || run.times < ROUTINE_CHANGES) shown.push({ row, times: 1, until: row[0] });
+    else if (run.first === row) shown.push({ row: [...row.slice(0, 4), run.message], times: run.times, until: run.until });
   }
   return shown;
 }
@@ -245,7 +263,8 @@ export class Leaves {
         body.append(line);
       }
       const cells = body.children[index].children;
-      [name, number(p50, 3), number(p99, 2), number(worst, 2)].forEach((text, place) => say(cells[place], text));
+      [name, number(p50, 3), number(p99, 2), number(worst, worst < 100 ? 2 : 0)].forEach((text, place) => say(cells[place], text));
+      if (cells[0].title !== name) cells[0].title = name;
       cells[4].firstChild.style.width = `${Math.max(1, (100 * p99) / top)}%`;
     });
   }
@@ -280,6 +299,7 @@ export class Diagnostics {
       set(summary.children[0], "level", String(row.level));
       say(summary.children[0], LEVELS[row.level] ?? "?");
       say(summary.children[2], row.message);
+      if (summary.title !== row.message) summary.title = row.message;
       facts(list, Object.entries(row.values));
     }
   }
