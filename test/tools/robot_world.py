@@ -45,9 +45,11 @@ class World:
         For logs and episodes.
     sim, tree : sequence of str
         Parameters of the simulator, and more of the tree.
+    policy : str
+        Who drives.
     """
 
-    def __init__(self, domain: int, folder: Path, *sim: str, tree: Sequence[str] = ()) -> None:
+    def __init__(self, domain: int, folder: Path, *sim: str, tree: Sequence[str] = (), policy: str = "expert") -> None:
         self.runs = folder / "runs"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.directory = Path(tempfile.mkdtemp(prefix="vla_bt-dash-", dir="/dev/shm"))
@@ -62,7 +64,7 @@ class World:
         self.group.start("gate")
         self.group.start("sim", _parameters(*sim))
         self.group.start("bridge")
-        self.group.start("tree", _parameters("policy:=expert", f"runs_directory:={self.runs}", *tree))
+        self.group.start("tree", _parameters(f"policy:={policy}", f"runs_directory:={self.runs}", *tree))
         self.start_dashboard()
         import rclpy
 
