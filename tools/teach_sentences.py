@@ -126,8 +126,9 @@ def share_understood(policy: NetworkPolicy, wanted: Tensor, split: str) -> float
     """Return the share of sentences nearest to the features of the right meaning."""
     rng = np.random.default_rng(1)
     drawn = [draw(rng, split) for _ in range(1000)]
-    nearest = torch.cdist(features(policy, [sentence for sentence, _ in drawn]), wanted).argmin(1)
-    return float((nearest == torch.tensor([meaning for _, meaning in drawn])).float().mean())
+    nearest = torch.cdist(features(policy, [sentence for sentence, _ in drawn]), wanted).argmin(1).tolist()
+    asked = [NAMES[meaning][0] for _, meaning in drawn]  # one box or two is seen, not told
+    return sum(NAMES[at][0] == side for at, side in zip(nearest, asked, strict=True)) / len(drawn)
 
 
 def write(policy: NetworkPolicy, source: Path, out: Path) -> None:
