@@ -88,6 +88,7 @@ def _words(result: dict[str, Any], decisions: list[Any], everything: bool) -> li
     if result["fed_from_record"]:
         name = result["recompute_with"]
         how = f"'--policy {name}' recomputes them" if name else "the policy behind them is not here"
+        how += "" if name in ("", "expert") else ", alike where every picture it saw was recorded"
         lines.append(
             f"{result['fed_from_record']} of them are the policy's velocities as the record tells them, fed to the tree and not "
             f"recomputed: {how}"

@@ -224,7 +224,7 @@ def _causality(frames: Frames) -> Iterator[Told]:
     if not timed and (right is None or wrong is None or max(right, wrong) < MOST_SHARE or abs(wrong - right) <= 0.25):
         yield (
             "image-after-command-unknown",
-            "whether pictures came after their command could not be told: no times, too few stands",
+            "whether pictures came after their command could not be told: no times, and too little change",
         )
     if right is not None and wrong is not None and wrong >= MOST_SHARE and wrong - right > 0.25:
         yield (
