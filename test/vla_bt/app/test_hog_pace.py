@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,7 +30,7 @@ class World:
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str = "on") -> None:
         self.now_s = 100.0
-        monkeypatch.setattr(memory_stress.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(memory_stress, "time", SimpleNamespace(monotonic=lambda: self.now_s))
         self.stress = Stress(Case("lockstep", guard, 3 << 30, "stress@full", 5.0, 60.0, 1.5, tmp_path), print)
         self.hog = Hog()
         self.stress._hog = self.hog  # type: ignore[assignment]
