@@ -127,7 +127,7 @@ def table(report: dict[str, Any]) -> str:
         f", {report['used_mb']:.0f} MB used of a limit of {report['limit_mb']:.0f} MB" if report["limit_mb"] is not None else ""
     )
     some, full = report["stalled_some_percent"], report["stalled_full_percent"]
-    stalled = "" if some is None else f", stalled {some:.1f} %" + ("" if full is None else f" (all of it {full:.1f} %)")
+    stalled = "" if some is None else f", stalled {some:.1f} %" + ("" if full is None else f" (fully {full:.1f} %)")
     lines = [
         report["manual_only"] or report["words"],
         f"available  {report['available_mb']:8.0f} MB of {report['total_mb']:.0f} MB{limit}"

@@ -60,7 +60,7 @@ def test_it_shows_what_the_tree_says(directory: Path, capsys: pytest.CaptureFixt
     for words in (
         "level 3, the policy has 8-bit weights",
         "2371 MB used of a limit of 3221 MB",
-        "stalled 1.5 % (all of it 0.2 %)",
+        "stalled 1.5 % (fully 0.2 %)",
         "▁▃█  100 to 400 MB in 2 min",
         "+25.0 MB/h (+21.0 to +29.0)  LEAKING",
         "freed 446.4 MB",
