@@ -64,6 +64,16 @@ def test_every_row_comes_back(write: Callable[..., Path], tmp_path: Path) -> Non
     assert [row["task_index"] for row in data] == [0] * 18 + [1] * 5
 
 
+def test_the_times_that_were_stand_beside_the_grid(write: Callable[..., Path], tmp_path: Path) -> None:
+    path, times = write(4), [50.0, 51.1, 52.1, 53.2]
+    with h5py.File(path, "a") as file:
+        file["decided_s"][:] = times
+    export_lerobot([path], tmp_path / "out")
+    data = rows(tmp_path / "out/data/chunk-000/file-000.parquet")
+    assert [row["timestamp"] for row in data] == pytest.approx([0.0, 1.05, 2.1, 3.15])
+    assert [row["recorded_s"] for row in data] == pytest.approx([0.0, 1.1, 2.1, 3.2], abs=1e-5)
+
+
 def test_the_film_holds_all_frames_of_all_episodes_in_order(write: Callable[..., Path], tmp_path: Path) -> None:
     export_lerobot([write(), write(5)], tmp_path / "out")
     first, second = rows(tmp_path / "out/meta/episodes/chunk-000/file-000.parquet")
