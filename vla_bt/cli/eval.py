@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise SettingsError(f"{error.filename}: {error.strerror}") from None
+        raise SettingsError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
 
 
 def _interrupt(*_: Any) -> None:

@@ -154,7 +154,7 @@ class Job:
                 raise TypeError("expected an object")
             values = {name: _tuples(value) for name, value in values.items() if name not in ("events", "counts")} | {
                 "events": tuple(Event.from_dict(event) for event in values["events"]),
-                "counts": read_counts(marked(values.get("counts", {}), "a job")),
+                "counts": read_counts(marked(values.get("counts", {}), "its counts")),
             }
             job = cls(**values)
             job._check()
@@ -182,11 +182,11 @@ class Job:
                 raise ValueError(f"{name} is {getattr(self, name):g}; expected {low:g} to {high:g}")
         if not all(isinstance(entry, tuple) and len(entry) == 3 for entry in self.ranges):
             raise ValueError(f"ranges is {self.ranges!r}; expected (name, low, high) each")
-        read_ranges(marked({name: span for name, *span in self.ranges}, "a job"))
-        read_boxes(marked(self.boxes, "a job"))
-        read_targets(marked(self.targets, "a job"))
+        read_ranges(marked({name: span for name, *span in self.ranges}, "its ranges"))
+        read_boxes(marked(self.boxes, "its boxes"))
+        read_targets(marked(self.targets, "its targets"))
         if self.start:
-            read_start(marked(self.start, "a job"))
+            read_start(marked(self.start, "its start"))
 
     def make_scene(self) -> Scene:
         """Draw its scene; without a cup that stands behind the wall."""

@@ -18,6 +18,7 @@ TARGETS = ("cup", "box")
 GOAL_STATES = ("reached", "rejected", "preempted", "expired", "failed", "accepted", "active")
 SIDES = ("left", "right")
 MOST_BOXES = 6
+MOST_HALF_M = 2.0
 TIME_LIMIT_S, LATENCY_S = (1.0, 600.0), (0.0, 2.0)
 CAMERA_PX = (16, 4096)
 """Least and most of a frame's width and height."""
@@ -113,8 +114,8 @@ def read_boxes(entry: Marked) -> tuple[Extra, ...]:
     boxes = []
     for box in entry.entries("boxes"):
         x, y, half_x, half_y, half_z, yaw = box.numbers("a box", 6, 10.0)
-        if min(half_x, half_y, half_z) < 0.02:
-            raise box.error("a box's half sizes (the third to fifth number) are at least 0.02 m")
+        if not all(0.02 <= half <= MOST_HALF_M for half in (half_x, half_y, half_z)):
+            raise box.error(f"a box's half sizes (the third to fifth number) are 0.02 to {MOST_HALF_M:g} m")
         boxes.append((x, y, half_x, half_y, half_z, yaw))
     if len(boxes) > MOST_BOXES:
         raise entry.error(f"{len(boxes)} boxes more; at most {MOST_BOXES}")

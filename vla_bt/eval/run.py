@@ -251,7 +251,7 @@ def run_job(job: Job) -> dict[str, Any]:
         while not run.done():
             run.step()
             if time.perf_counter() - began > job.wall_limit_s:
-                raise TimeoutError(f"no end after {job.wall_limit_s:.0f} s of the wall clock")
+                raise RuntimeError(f"no end after {job.wall_limit_s:.0f} s of the wall clock")
         first = run.world.first_contact
         contact = f"{' and '.join(first.geoms)} at {first.time_s:.2f} s" if first else ""
         result = plain(judge(job, run.scene, run.ticks, run.goal_log, run.world.truth(), contact, _counters(run)))

@@ -89,6 +89,8 @@ def load_sequences(paths: list[Path]) -> list[Sequence]:
 
 
 def _read_shard(path: Path) -> list[Sequence]:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise ValueError("no archive of arrays")
     with np.load(path, allow_pickle=False) as shard:
         arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
         lengths, sides, boxes = shard["lengths"], shard["sides"], shard["boxes"]

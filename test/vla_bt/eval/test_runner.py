@@ -98,6 +98,13 @@ def test_a_crash_is_a_result_and_the_rest_still_runs(monkeypatch: pytest.MonkeyP
     assert said[-1] == f"1 lines of {path} are no whole runs of this program: not used"
 
 
+def test_a_run_without_end_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Job, "wall_limit_s", -1.0)
+    outcome = runner.run_safely(replace(job("meaningless"), time_limit_s=1.0))
+    assert (outcome["ok"], outcome["failure"]) == (False, "crashed")
+    assert "no end after -1 s of the wall clock" in outcome["error"]
+
+
 @pytest.mark.slow
 def test_parallel_runs_give_the_same_results_in_the_same_order() -> None:
     jobs = [replace(job("meaningless", seed), time_limit_s=1.0) for seed in (60000, 60001, 60002)]

@@ -166,6 +166,7 @@ def test_what_is_no_job_is_refused_in_one_line(text: str) -> None:
         ("camera", [True, 320]),
         ("boxes", [[0, 0, 0, 0, 0, 0]]),
         ("boxes", [[0, 0, 0.2, 0.2]]),
+        ("boxes", [[0, 0, 9, 9, 9, 0]]),
         ("ranges", [["fov_deg", 1e9, 1e9]]),
         ("ranges", [["rain", 0, 1]]),
         ("ranges", [["fov_deg", 60, 50]]),
