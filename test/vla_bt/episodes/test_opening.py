@@ -163,7 +163,7 @@ def test_a_symbolic_link_is_not_followed(path: Path, tmp_path: Path) -> None:
 
 def test_a_folder_a_pipe_a_device_and_nothing(path: Path, trap: Path) -> None:
     path.mkdir()
-    assert refusal(path) == "Is a directory"
+    assert refusal(path) == "is a folder; name one episode in it"
     assert refusal(trap) == "is no regular file"
     assert refusal(Path("/dev/zero")) == "is no regular file"
     assert refusal(path.parent / "none.h5") == "No such file or directory"
