@@ -136,7 +136,7 @@ def _summary(entries: list[dict[str, Any]], sizes: Iterable[dict[str, Any]]) -> 
 
 def _check(check: dict[str, Any]) -> Html:
     kind = "quiet" if check["passed"] else "bad"
-    return f"<div class='{kind}'>{escape(check['check'])}: {escape(check['found'])}</div>"
+    return f"<div class='check {kind}'>{escape(check['check'])}: {escape(check['found'])}</div>"
 
 
 # ---------------------------------------------------------------------- failures

@@ -44,6 +44,7 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bot
 thead th { color: var(--quiet); font-weight: 600; font-size: .85rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { white-space: nowrap; }
+.check { white-space: normal; width: 24rem; }
 .columns { display: flex; flex-wrap: wrap; gap: 1rem 1.6rem; align-items: flex-start; }
 .grow { flex: 1 1 420px; }
 .card { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: .6rem .9rem; margin:
