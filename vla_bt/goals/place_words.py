@@ -74,6 +74,9 @@ def read_place(words: list[str], follows: bool, passing: bool) -> Place:
     sides = _sides(words, [at for at, _ in nouns])
     wanted = [at for at, via in nouns if not via]
     target = wanted[-1] if wanted else nouns[-1][0]
+    if wanted and v.PLACES[words[target]] == "object" and words[target - 1] in ("that", "this", "those", "these"):
+        pointed = f"{words[target - 1]} {words[target]}"
+        raise NotUnderstoodError(f"'{pointed}' doesn't tell which thing is meant; name it, as in 'go to the cup'")
     ways = [at for at, via in nouns if via]
     side = next((sides[at] for at in [*ways, *wanted] if at in sides and at != target), sides.get(target, ""))
     lost = "" if wanted else _lost(words, target, strange)

@@ -162,7 +162,7 @@ def test_360_near_rays_are_weighed_without_a_python_loop() -> None:
         min(timeit.repeat(work, number=50, repeat=10))
         for work in (lambda: limit(heading(0.5), blocked(full, None, RADIUS, DISTANCE)), ray_by_ray)
     )
-    assert own_s < 3 * loop_s  # about as long as one look at each ray
+    assert own_s < 10 * loop_s  # twice on a quiet core; rules written ray by ray would take some twenty looks each
 
 
 BRAKING, REACTION = 1.0, 0.5

@@ -152,7 +152,8 @@ def test_what_is_filled_in_is_said() -> None:
         ("could you go to the cup by going left around the boxes?", "cup", "left"),
         ("please bring me to the cup", "cup", ""),
         ("reach the mug", "cup", ""),
-        ("move to that object", "object", ""),
+        ("move to the object", "object", ""),
+        ("go to the cup past that object on the left", "cup", "left"),
         ("approach the cup via the left side of the box", "cup", "left"),
         ("pass the two boxes on the right and stop at the cup", "cup", "right"),
         ("pass the box on the right, then go to the mug", "cup", "right"),
@@ -361,3 +362,10 @@ def test_half_a_surrogate_is_refused() -> None:
     outcome = parse("go to \ud800 the cup")
     assert isinstance(outcome, Rejection)
     assert "UTF-8" in outcome.reason
+
+
+@pytest.mark.parametrize("text", ["move to that object", "go to this thing", "drive around the box on the left to that item"])
+def test_pointing_is_answered_with_which(text: str) -> None:
+    found = parse(text)
+    assert isinstance(found, Rejection)
+    assert "which thing is meant" in found.reason
