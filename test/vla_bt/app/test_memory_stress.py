@@ -34,8 +34,10 @@ def test_the_ladder_climbs_nothing_is_killed_and_all_recovers(tmp_path: Path, mo
     monkeypatch.setattr(memory_stress, "FULL_S", 4.0)
     said: list[str] = []
     outcome = Stress(Case("lockstep", "on", LIMIT, "expert", 0.5, 250.0, 0.7, tmp_path), said.append).run()
-    held = {words: ok for words, ok in outcome["checks"].items() if not words.startswith("tick rate")}  # a busy machine's
+    # The rate is a busy machine's; and nobody is moved here: the expert in a worker does not see this world's truth.
+    held = {words: ok for words, ok in outcome["checks"].items() if not words.startswith(("tick rate", "never moved"))}
     assert all(held.values()), (held, outcome["figures"], said)
+    assert outcome["figures"]["stale_moves"] == 0
     assert outcome["figures"]["tick_rate_hz"] > 5.0
     assert any("unloaded the policy: freed " in line for line in said)
     draw([outcome], tmp_path / "stress.png")
