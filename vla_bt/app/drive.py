@@ -27,7 +27,10 @@ from vla_bt.app.path_picture import PathPoint
 from vla_bt.app.run_log import Witness
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.recorder import EpisodeRecorder
+from vla_bt.goals.parser import parse
+from vla_bt.goals.plan import PlaceGoal, Plan
 from vla_bt.memory.monitor import MemoryMonitor
+from vla_bt.policy.expert import told_side
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
 from vla_bt.resources import Resources, RobotView
@@ -218,9 +221,8 @@ def succeeded(result: dict[str, Any]) -> bool:
     """
     if result["goal_state"] != "reached" or result["contact"]:
         return False
-    words = set(result["goal"].lower().replace(",", " ").split())
-    if not words & {"cup", "mug"}:
+    plan = parse(result["goal"])
+    if not isinstance(plan, Plan) or not any(isinstance(step, PlaceGoal) and step.place == "cup" for step in plan.steps):
         return True
-    told = {"left", "right"} & words
-    side_ok = len(told) != 1 or all(side in told for side in result["sides_passed"])
-    return bool(result["reached_cup"] and side_ok)
+    told = told_side(result["goal"])
+    return bool(result["reached_cup"] and all(side == told for side in result["sides_passed"] if told))

@@ -1,14 +1,13 @@
 """The expert: a scripted pilot that knows the simulator's truth. The reference for other policies, and their teacher.
 
 Promises: it sees no picture and says so in its label; deterministic; plans anew at every step from where the robot is, so it may
-be started or resumed anywhere. It drives to the cup and to nothing else: of the goal's words it heeds only left and right.
+be started or resumed anywhere. It drives to the cup and to nothing else: of what the parser reads it heeds only the side.
 Without truth it proposes to stand still.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,8 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.goals.parser import parse
+from vla_bt.goals.plan import PlaceGoal, Plan
 from vla_bt.policy.port import PolicyInfo, PolicyStep
 from vla_bt.sim.route import distance_to_box, plan_route
 from vla_bt.sim.truth import Truth
@@ -43,12 +44,13 @@ _AHEAD_M, _LOOK_M = 0.24, 0.6
 
 
 def told_side(goal: str) -> str | None:
-    """Return "left" or "right" when exactly one of them is told, else None.
+    """Return the side the goal tells, None when it tells none or two.
 
-    >>> told_side("go around the box on the LEFT to the cup")
+    >>> told_side("keep the box on your RIGHT and go to the cup")
     'left'
     """
-    told = set(re.findall(r"\b(left|right)(?:wards?|hand)?\b", goal.lower()))
+    plan = parse(goal)
+    told = {step.side for step in plan.steps if isinstance(step, PlaceGoal)} - {""} if isinstance(plan, Plan) else set()
     return told.pop() if len(told) == 1 else None
 
 

@@ -18,11 +18,11 @@ from vla_bt.words import ZERO, Twist
     "goal, side",
     [
         ("go around the box on the left to the cup", "left"),
-        ("Pass on the RIGHT-hand side", "right"),
-        ("keep leftwards of the boxes", "left"),
+        ("Pass the box on the RIGHT-hand side and go to the cup", "right"),
+        ("keep left of the boxes and go to the cup", "left"),
+        ("keep the box on your right and go to the cup", "left"),
         ("go to the cup", None),
         ("not left, right!", None),
-        ("mind what was left over", "left"),
         ("bright leftover", None),
     ],
 )
