@@ -124,7 +124,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
         return replace(world.truth(), cup_x=cup[0], cup_y=cup[1])
 
     expert = ExpertPolicy(truth)
-    expert.reset(plan.side)
+    expert.reset(f"go around the box on the {plan.side} to the cup" if plan.side else "go to the cup")
     gate_settings = GateSettings()
     gate = GateRule(gate_settings)
     frames, rows = [], []

@@ -124,7 +124,8 @@ def test_a_policy_slower_than_the_cameras_ring_is_recorded(run: LockstepRun, rec
     by_policy = [sample for sample in recorder.samples if sample.source is Source.POLICY and sample.frame_sequence]
     late = [sample for sample in by_policy if sample.decided_s - sample.receipt_s > 0.55]
     assert len(late) >= 3
-    assert len({sample.frame_sequence for sample in late}) == len(late)
+    driven = [sample.frame_sequence for sample in late if not sample.action.is_zero()]  # a claim stands on one answer for several
+    assert len(set(driven)) == len(driven) > 0
 
 
 @pytest.fixture
