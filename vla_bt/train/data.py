@@ -12,9 +12,10 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from vla_bt.train.collect import ARRAYS
 from vla_bt.train.practice import AUXILIARY
 from vla_bt.train.sentences import draw_refusal, draw_sentence, mirrored, with_a_strange_word
 from vla_bt.train.settings import TrainSettings
+
+_Item = TypeVar("_Item")
 
 _MIRROR_TWIST = np.array([1, -1, -1], np.float32)
 _MIRROR_PLACES = np.array([1, -1] * 5, np.float32)
@@ -211,6 +214,19 @@ def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -
             mask=stacked["mask"],
             first=start == 0,
         )
+
+
+def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield what ``items`` yields, in its order, the next one being made in a thread while the caller is at work on this one.
+
+    Cutting and changing pictures is about a quarter of a step: it is what a second core can take over.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as maker:
+        waiting = maker.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = maker.submit(next, items, end)
+            yield cast(_Item, item)
 
 
 def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]]:

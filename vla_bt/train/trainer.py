@@ -24,7 +24,7 @@ from vla_bt.settings import SettingsError
 from vla_bt.train.card import card
 from vla_bt.train.checkpoint import Board, FolderLock, Log, load_checkpoint, read_json, save_checkpoint
 from vla_bt.train.collect import Job, collect
-from vla_bt.train.data import Sequence, draw_lessons, load_sequences, shards_in, windows
+from vla_bt.train.data import Sequence, ahead, draw_lessons, load_sequences, shards_in, windows
 from vla_bt.train.learner import Learner, device_of
 from vla_bt.train.metrics import table
 from vla_bt.train.recorded import write_shards
@@ -266,13 +266,14 @@ class Trainer:
             sums: dict[str, float] = dict.fromkeys(LOSSES, 0.0)
             frames, rate, whole = 0, 0.0, settings.batch * settings.window
             groups = draw_lessons(sequences, settings, rng)
-            for index, group in enumerate(groups):
+            # The first pass is over pictures as they are: what is where must be learned before what may change.
+            changes = rng if number or epoch else None
+            cut = ((index, batch) for index, group in enumerate(groups) for batch in windows(group, settings.window, changes))
+            for index, batch in ahead(cut):
                 rate = self._learner.rate((epoch + index / len(groups)) / epochs, peak)
-                # The first pass is over pictures as they are: what is where must be learned before what may change.
-                for batch in windows(group, settings.window, rng if number or epoch else None):
-                    for name, loss in self._learner.learn(batch, rate).items():
-                        sums[name] += loss
-                    frames += int(batch.mask.sum())
+                for name, loss in self._learner.learn(batch, rate).items():
+                    sums[name] += loss
+                frames += int(batch.mask.sum())
             row: dict[str, Any] = {"round": number, "epoch": epoch, "steps": self._learner.steps, "frames": frames}
             row |= {"rate": f"{rate:.2e}"} | {name: f"{value * whole / frames:.4f}" for name, value in sums.items()}
             seconds = max(time.perf_counter() - began, 1e-3)

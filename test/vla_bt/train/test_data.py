@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from vla_bt.policy.config import load_preset
 from vla_bt.settings import SettingsError
 from vla_bt.train.collect import ARRAYS
-from vla_bt.train.data import Lesson, Sequence, draw_lessons, load_sequences, shards_in, windows
+from vla_bt.train.data import Lesson, Sequence, ahead, draw_lessons, load_sequences, shards_in, windows
 from vla_bt.train.learner import Learner
 from vla_bt.train.sentences import mirrored
 from vla_bt.train.settings import TrainSettings
@@ -40,6 +43,29 @@ def test_windows_cover_each_lesson_once_and_mask_what_is_over() -> None:
     seen = torch.cat([batch.frames[0] for batch in batches])
     assert torch.equal(seen, torch.from_numpy(lessons[0].sequence.frames).float())
     assert torch.equal(batches[0].motion[1, :, :3], torch.from_numpy(lessons[1].sequence.twist[2:6]))
+
+
+def test_one_item_is_made_ahead_in_order_and_an_error_comes_where_it_belongs() -> None:
+    made: list[int] = []
+    second = Event()
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            made.append(number)
+            if number == 1:
+                second.set()
+            yield number
+        raise SettingsError("no more")
+
+    taken = []
+    supply = ahead(items())
+    for number in islice(supply, 3):
+        assert second.wait(10.0), "the next is made while this one is in use"
+        assert len(made) <= number + 2, "not more than one ahead"
+        taken.append(number)
+    assert taken == made == [0, 1, 2]
+    with pytest.raises(SettingsError, match="no more"):
+        next(supply)
 
 
 def test_mirroring_turns_picture_velocities_and_places_round() -> None:
