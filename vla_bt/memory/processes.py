@@ -55,18 +55,21 @@ class Closer(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessMemory:
-    """What one process holds [MB]; None until looked at closer, see :class:`Closer`."""
+    """What one process holds [MB]; None until looked at closer, see :class:`Closer`, and ``then_rss_mb`` its RSS at that time."""
 
     pid: int
     rss_mb: float
     uss_mb: float | None = None
     pss_mb: float | None = None
     written_mb: float | None = None
+    then_rss_mb: float | None = None
 
     @property
     def own_mb(self) -> float:
-        """What would be free without it: USS where known [MB]."""
-        return self.rss_mb if self.uss_mb is None else self.uss_mb
+        """What would be free without it now: USS where known, and what RSS has changed by since that was looked at [MB]."""
+        if self.uss_mb is None:
+            return self.rss_mb
+        return self.uss_mb if self.then_rss_mb is None else max(0.0, self.uss_mb + self.rss_mb - self.then_rss_mb)
 
 
 def role_of(arguments: list[str]) -> str:
@@ -184,5 +187,6 @@ class ProcessWatch:
         role = self._turn.pop(0)
         began_s = time.thread_time()
         with contextlib.suppress(OSError):
-            self._known[role] = replace(self._known[role], **closer(self._known[role].pid, self._proc)._asdict())
+            known = self._known[role]
+            self._known[role] = replace(known, **closer(known.pid, self._proc)._asdict(), then_rss_mb=known.rss_mb)
         self._closer_s = now_s + max(CLOSER_PERIOD_S, REST * (time.thread_time() - began_s))

@@ -24,6 +24,7 @@ from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hi
 from vla_bt.words import Twist
 
 _PERIODS_S = (0.05, 0.1, 0.1, 0.1, 0.15, 0.15, 0.2, 0.2)
+_LIMIT_S, _LONG_S = 20.0, 45.0
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
 ARRAYS = ("frames", "elapsed", "twist", "actions", "stop", "auxiliary", "known")
 
@@ -42,6 +43,8 @@ class Job:
         Folder of the policy that drives; empty for the expert with noise.
     width, height : int
         Of the frames [px].
+    no_cup : float
+        How likely the cup is behind the wall.
     """
 
     seed: int
@@ -49,6 +52,7 @@ class Job:
     policy: str
     width: int
     height: int
+    no_cup: float = 0.05
 
 
 def scene_of(seed: int, hard: bool) -> Scene:
@@ -78,7 +82,7 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
     """
     rng = np.random.default_rng([job.seed, 223])
     scene = scene_of(job.seed, job.hard)
-    hidden = bool(rng.random() < 0.05)
+    hidden = bool(rng.random() < job.no_cup)
     cup = (scene.cup.x, scene.cup.y)
     world = SimWorld(hide_cup(scene) if hidden else scene)
     sides = ("",) if rng.random() < 0.08 else ("left", "right")
@@ -89,7 +93,9 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
             latency_s=float(rng.choice(_LATENCIES_S)),
             pushes=draw_pushes(rng) if job.hard else (),
             cup_hidden=hidden,
-            limit_s=20.0,
+            # A policy that looks for what isn't there claims it late, if at all: that it learns not to.
+            limit_s=_LONG_S if hidden and make_driver else _LIMIT_S,
+            ends_there=not (hidden and make_driver),
         )
         driver = make_driver(side, len(scene.boxes)) if make_driver else NoisyExpert(np.random.default_rng(rng.integers(2**32)))
         yield side, len(scene.boxes), practise(world, plan, driver, (job.width, job.height), cup)

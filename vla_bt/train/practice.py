@@ -54,6 +54,8 @@ class Practice:
         In the order of their times.
     cup_hidden : bool
         The cup is not there: the way leads to where it would be, but there is nothing to claim.
+    ends_there : bool
+        The drive ends some time after the robot came to where the cup is, or would be.
     """
 
     side: str
@@ -62,6 +64,7 @@ class Practice:
     limit_s: float = 25.0
     pushes: tuple[Push, ...] = ()
     cup_hidden: bool = False
+    ends_there: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
         there_s = there_s + TICK_S if distance < UNSURE_M + 0.01 else 0.0
         still = seen.twist.speed < 0.01 and abs(seen.twist.angular_z) < 0.02
         standing_s = standing_s + TICK_S if stops and still else 0.0
-        if world.first_contact is not None or there_s > 2.5 or standing_s > _STAYS_S:
+        if world.first_contact is not None or (plan.ends_there and there_s > 2.5) or standing_s > _STAYS_S:
             break
     last = world.truth()
     distance = math.hypot(last.cup_x - last.x, last.cup_y - last.y)

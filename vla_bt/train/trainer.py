@@ -202,7 +202,7 @@ class Trainer:
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
         size = image.frame_width, image.frame_height
-        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size) for i in range(count)]
+        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size, settings.no_cup) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):

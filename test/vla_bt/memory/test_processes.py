@@ -90,6 +90,19 @@ def test_one_process_is_looked_at_closely_in_turn_and_none_too_often(tmp_path: P
     assert watch.read()["gate"].own_mb == 1.0
 
 
+def test_what_a_process_holds_follows_its_rss_between_two_closer_looks(tmp_path: Path) -> None:
+    page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
+    process(tmp_path, 10, "python -m vla_bt.policy.worker", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
+    now_s = [0.0]
+    watch = ProcessWatch("", "/a", lambda: now_s[0], tmp_path)
+    before_mb = watch.read()["policy"].own_mb
+    (tmp_path / "10" / "statm").write_text("9999 600 0 0 0 0 0\n")  # it shrank by 400 pages ...
+    now_s[0] += CLOSER_PERIOD_S / 4  # ... and nobody has looked closer since
+    assert watch.read()["policy"].own_mb == pytest.approx(before_mb - 400 * page_mb)
+    (tmp_path / "10" / "statm").write_text("9999 1 0 0 0 0 0\n")
+    assert watch.read()["policy"].own_mb == 0.0
+
+
 def test_a_process_that_ended_is_gone(tmp_path: Path) -> None:
     process(tmp_path, 10, "python -m vla_bt.ros.gate_node", "VLA_BT_RUNTIME_DIR=/a", 1000, 2000)
     watch = ProcessWatch("", "/a", lambda: 0.0, tmp_path)

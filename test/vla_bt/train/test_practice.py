@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ SIZE = (32, 18)
 
 def as_told(frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
     return label
+
+
+def silent(frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
+    return replace(label, stop_probability=0.0)
 
 
 def drive(side: str, seed: int = 3, hidden: bool = False) -> Drive:
@@ -53,6 +58,25 @@ def test_without_a_cup_nothing_is_claimed_and_its_place_is_unknown() -> None:
     assert not done.reached
     assert not done.known[:, :2].any()
     assert np.abs(done.actions[5]).max() > 0.1  # it looks where the cup would be
+
+
+def test_looking_for_a_cup_that_is_not_there_goes_on_where_it_would_be() -> None:
+    scene = make_scene("1box_vert_left", seed=3)
+    cup = (scene.cup.x, scene.cup.y)
+    lengths = []
+    for ends_there in (True, False):
+        world = SimWorld(hide_cup(scene))
+        plan = Practice("left", limit_s=15.0, cup_hidden=True, ends_there=ends_there)
+        lengths.append(len(practise(world, plan, silent, SIZE, cup).stop))
+        world.close()
+    assert lengths[0] < lengths[1] == 150
+
+
+def test_a_job_may_hide_the_cup_of_every_world() -> None:
+    sides = [
+        bool(done.known[:, :2].any()) for share in (0.0, 1.0) for *_, done in drives_of(Job(1_000_000, False, "", *SIZE, share))
+    ]
+    assert sides == [True, True, False, False]
 
 
 def test_noise_moves_the_robot_but_not_the_labels() -> None:
