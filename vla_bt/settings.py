@@ -68,7 +68,7 @@ class TreeSettings:
     handover_s: float = setting(0.4, "time over which control passes between person and policy [s]", 0.0, 3.0)
     goal_timeout_s: float = setting(120.0, "a goal not reached by then is expired [s]", 1.0, 3600.0)
     policy_output_timeout_s: float = setting(0.2, "silence of a ready policy that counts as dead [s]", 0.05, 10.0)
-    stop_probability: float = setting(0.3, "the policy's claim of arrival counts above this", 0.0, 1.0)
+    stop_probability: float = setting(0.5, "the policy's claim of arrival counts above this", 0.0, 1.0)
     stop_answers: int = setting(3, "answers in a row that must claim it; the robot stands meanwhile", 1, 100)
     max_policy_linear: float = setting(0.5, "speed limit on the policy's proposals [m/s]", 0.0, 3.0)
     max_policy_angular: float = setting(1.0, "turning limit on the policy's proposals [rad/s]", 0.0, 6.0)
