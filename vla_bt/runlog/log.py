@@ -32,6 +32,7 @@ DRAIN_PERIOD_S = 0.2
 FLUSH_PERIOD_S = 1.0
 DISK_PERIOD_S = 5.0
 PART_BYTES = 32_000_000
+_SUMMARY_BYTES = 16_000  # all schemas once more, and the index of a small part: 11 kB
 PART_S = 300.0
 """A part takes at most so long [s]: until it is closed, its writer keeps 0.9 kB of index in memory for each flush."""
 
@@ -206,7 +207,7 @@ class RunLog:
     def _open(self) -> None:
         if self._directory is None:
             return
-        told = make_room(self._directory, self._limit - self._part_bytes)
+        told = make_room(self._directory, self._limit - self._part_room)
         self._folder = make_run(self._directory, self._started, self._world)
         self._next_part(0.0)
         self._say(Line(Level.INFO, "log", f"run log: {self._folder}"))
@@ -216,6 +217,11 @@ class RunLog:
     @property
     def _part_bytes(self) -> int:
         return min(PART_BYTES, self._limit // 4)
+
+    @property
+    def _part_room(self) -> int:
+        """What the next part may take: it ends past ``_part_bytes`` by its last flush, and its summary comes on top."""
+        return self._part_bytes * 5 // 4 + _SUMMARY_BYTES
 
     def _next_part(self, t: float) -> None:
         assert self._folder is not None
@@ -260,7 +266,7 @@ class RunLog:
             part.close()
             self._size += part.size
             assert self._directory is not None
-            told = make_room(self._directory, self._limit - self._part_bytes, self._folder)
+            told = make_room(self._directory, self._limit - self._part_room, self._folder)
             self._next_part(self._last_t)
             for line in told:
                 self._note(Line(Level.INFO, "room", line), self._last_t)
