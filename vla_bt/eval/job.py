@@ -34,10 +34,12 @@ from vla_bt.eval.script import Event
 from vla_bt.settings import SettingsError
 from vla_bt.sim.scenes import (
     DISTANCES,
+    HOUSE,
     NOMINAL,
     PATTERNS,
     POSITIONS,
     SCENE_NAMES,
+    SURFACES,
     Box,
     Pose,
     Scene,
@@ -73,6 +75,8 @@ class Job:
         Boxes more than the scene has.
     cup : bool
         There is a cup.
+    surfaces : str
+        One of :data:`vla_bt.sim.scenes.SURFACES`.
     goal : str
         The sentence that counts: the last one told.
     side : str
@@ -108,6 +112,7 @@ class Job:
     start: tuple[float, ...] = ()
     boxes: tuple[Extra, ...] = ()
     cup: bool = True
+    surfaces: str = HOUSE
     side: str = ""
     expect: str = "reached"
     targets: tuple[str, ...] = ("cup",)
@@ -169,7 +174,7 @@ class Job:
             if item.name != "counts" and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
                 raise ValueError(f"{item.name} is {value!r}; expected {item.type}")
         known = {"scene": SCENE_NAMES, "distance": tuple(DISTANCES), "position": tuple(POSITIONS), "pattern": PATTERNS}
-        for name, words in (known | {"expect": EXPECTATIONS, "side": ("", *SIDES)}).items():
+        for name, words in (known | {"surfaces": SURFACES, "expect": EXPECTATIONS, "side": ("", *SIDES)}).items():
             if getattr(self, name) not in words:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(filter(None, words))}")
         if not 0 <= self.seed < FIRST_TRAINING_SEED:
@@ -192,7 +197,7 @@ class Job:
         """Draw its scene; without a cup that stands behind the wall."""
         spans = {name: Span(low, high) for name, low, high in self.ranges}
         variation = dataclasses.replace(NOMINAL, **spans)
-        scene = make_scene(self.scene, self.distance, self.position, self.pattern, self.seed, variation)
+        scene = make_scene(self.scene, self.distance, self.position, self.pattern, self.seed, variation, self.surfaces)
         if self.start:
             scene = dataclasses.replace(scene, start=Pose(*self.start))
         if self.boxes:

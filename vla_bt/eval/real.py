@@ -21,6 +21,7 @@ from vla_bt.eval.run import TRACE_TICKS, UNTRAINED
 from vla_bt.eval.script import Event
 from vla_bt.ros.demo_operator import DemoOperator
 from vla_bt.settings import SettingsError
+from vla_bt.sim.scenes import HOUSE
 from vla_bt.sim.truth import Truth, TruthReader
 from vla_bt.words import Source, Twist
 
@@ -53,6 +54,8 @@ def check_possible(job: Job) -> None:
             strange.append(name)
     if job.policy_latency_s != USUAL_LATENCY_S:
         strange.append("policy_latency_s")
+    if job.surfaces != HOUSE:
+        strange.append("surfaces")
     if not job.cup:
         strange.append("a room without a cup")
     if strange:

@@ -36,7 +36,7 @@ from vla_bt.eval.parts import (
 from vla_bt.eval.script import FAULTS, PEOPLE, Event, read_events
 from vla_bt.eval.told import OTHER, SAID, UnclearSideError, blanks, told_side
 from vla_bt.settings import SettingsError, check, config_path, setting
-from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Variation
+from vla_bt.sim.scenes import DISTANCES, HARD, HOUSE, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, SURFACES, Variation
 
 STRESSES: dict[str, tuple[str, ...]] = {
     "yaw": ("yaw_rad",),
@@ -76,6 +76,7 @@ class Scenario:
     side: str = setting("", "the side that the last goal tells; empty: as it is filled in and understood", choices=("", *SAID))
     both_sides: bool = setting(False, "each world is driven twice: as the scene says, and told the other side")
     cup: bool = setting(True, "there is a cup")
+    surfaces: str = setting(HOUSE, "what the room is painted with; apart: patterns no practice has", choices=SURFACES)
     targets: list[str] = setting(["cup"], "at which of them a claim of arrival is true", choices=TARGETS)
     expect: str = setting("reached", "what counts", choices=EXPECTATIONS)
     policy_latency_s: float = setting(USUAL_LATENCY_S, "from frame to proposal [s]", *LATENCY_S)
@@ -265,6 +266,7 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tu
                         start=scenario.start,
                         boxes=scenario.boxes,
                         cup=scenario.cup,
+                        surfaces=scenario.surfaces,
                         side=_side(scenario, last, told),
                         expect=scenario.expect,
                         targets=tuple(scenario.targets),

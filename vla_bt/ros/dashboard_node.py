@@ -69,7 +69,7 @@ class RosLink:
         self._mode = node.create_publisher(String, "mode", qos.COMMAND)
         self._goal = node.create_publisher(String, "goal", qos.COMMAND)
         self._stop = node.create_publisher(Bool, "emergency_stop", qos.COMMAND)
-        node.create_subscription(String, "tree/snapshot", self._on_snapshot, qos.LATCHED)
+        node.create_subscription(String, "tree/snapshot", self._on_snapshot, qos.LEDGER)
         node.create_subscription(String, "goal_status", self._on_goal, qos.LEDGER)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
         self._reset = node.create_client(Trigger, "gate/estop_reset")

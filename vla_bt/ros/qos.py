@@ -33,6 +33,7 @@ STATUS = _profile(1, latched=True)
 """Status topics: a late joiner gets the last word."""
 
 LEDGER = _profile(50, latched=True)
-"""To hear ``goal_status`` line by line: several goals may change in one tick."""
+"""To hear ``goal_status`` line by line: several goals may change in one tick; and each snapshot, which alone tells what changed
+since the last."""
 
 LATCHED = STATUS

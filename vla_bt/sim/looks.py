@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bt.sim import textures
+from vla_bt.sim import surfaces, textures
 from vla_bt.sim.engine import mujoco
 from vla_bt.sim.scenes import ROBOT_RADIUS_M, Box, Scene
 
@@ -169,12 +169,12 @@ def _room(build: _Builder, scene: Scene) -> None:
     repeat = 1.0 / textures.FLOOR_SIZE_M
     build.picture(
         "floor",
-        textures.floor(scene.floor_seed % textures.FLOORS),
+        surfaces.floor(scene.surfaces, scene.floor_seed),
         f'texrepeat="{repeat} {repeat}" texuniform="true" specular="0.15" shininess="0.3"',
     )
     build.geoms.append(f'<geom name="floor" type="plane" pos="{mid_x} {mid_y} 0" size="{half_x} {half_y} 1" material="floor"/>')
     build.block((mid_x, mid_y, -0.1), (half_x + 3, half_y + 3, 0.05), "0.95 0.95 0.95 1")  # around the room, from above
-    build.picture("wall", textures.wall(scene.wall_seed % 8), 'specular="0"')
+    build.picture("wall", surfaces.wall(scene.surfaces, scene.wall_seed), 'specular="0"')
     build.picture("wall_shadow", textures.wall_shadow(), 'specular="0" rgba="1 1 1 0.99"')
     for name, (left, along, length) in _walls(scene).items():
         right = left + length * along
@@ -222,7 +222,7 @@ def _framed(build: _Builder, scene: Scene, name: str, wall: str, area: tuple[flo
 def _decoration(build: _Builder, scene: Scene) -> None:
     """Hang a painting and a window, and set a door, where the seed says."""
     rng = np.random.default_rng([106, scene.wall_seed])
-    build.picture("painting", textures.painting(scene.wall_seed % 16), 'specular="0.05"')
+    build.picture("painting", surfaces.painting(scene.surfaces, scene.wall_seed), 'specular="0.05"')
     build.picture("window", textures.window(), 'specular="0" emission="0.45"')
     side = 1.0 if rng.random() < 0.5 else -1.0
     _framed(build, scene, "painting", "front", (side * rng.uniform(0.7, 1.3), 0.9, 0.95, 1.62), "0.25 0.2 0.17 1")
@@ -257,7 +257,8 @@ def _shadow(build: _Builder, name: str, polygon: Floats, half_size: float, x: fl
 def _cardboard_box(build: _Builder, name: str, box: Box, scene: Scene) -> None:
     hx, hy, hz = box.half_x, box.half_y, box.half_z
     # to the decimetre: a print is stretched by a tenth at most, and most boxes find theirs painted already
-    image = textures.cardboard(box.texture_seed % 16, *(max(0.1, round(2 * half, 1)) for half in (hx, hy, hz)))
+    length, width, height = (max(0.1, round(2 * half, 1)) for half in (hx, hy, hz))
+    image = surfaces.cardboard(scene.surfaces, box.texture_seed, (length, width, height))
     build.picture(name, image, 'specular="0.05" shininess="0.1"')
     # bottom left, bottom right, top right, top left of each face, seen from outside
     faces = {
@@ -322,7 +323,7 @@ def _grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
 
 def _cup(build: _Builder, scene: Scene) -> None:
     cup = scene.cup
-    build.picture("cup", textures.cup(cup.colour), 'specular="0.7" shininess="0.75"')
+    build.picture("cup", surfaces.cup(scene.surfaces, cup.colour), 'specular="0.7" shininess="0.75"')
     profile = np.array(_OUTSIDE + _RIM + _INSIDE)
     heights = np.array([point[1] for point in _OUTSIDE]) / 0.155
     v = np.concatenate([1 - 0.51 * heights, np.full(len(_RIM), 0.455), np.linspace(0.42, 0.02, len(_INSIDE))])

@@ -24,6 +24,11 @@ POSITIONS = {"left": 0.35, "center": 0.0, "right": -0.35}
 PATTERNS = ("core", "variant")
 """``variant`` turns the boxes and shifts boxes and cup apart, so that it takes another sequence of keys."""
 
+HOUSE, WIDE, APART = "house", "wide", "apart"
+SURFACES = (HOUSE, WIDE, APART)
+"""What a room may be painted with. ``house``: 12 floors, 8 paints, 16 cardboards and 6 cups that look like one home; ``wide``:
+any colours and plain patterns, for practice; ``apart``: patterns kept apart from practice (``vla_bt/sim/surfaces.py``)."""
+
 SCENE_NAMES = tuple(
     f"{count}_{pose}_{side}" for count in ("1box", "2box") for pose in ("vert", "hori") for side in ("left", "right")
 )
@@ -164,6 +169,7 @@ class Scene:
     light: Light
     floor_seed: int
     wall_seed: int
+    surfaces: str = HOUSE
 
 
 def _choose(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -178,6 +184,7 @@ def make_scene(
     pattern: str = "core",
     seed: int = 0,
     variation: Variation = NOMINAL,
+    surfaces: str = HOUSE,
 ) -> Scene:
     """Draw one scene.
 
@@ -191,6 +198,8 @@ def make_scene(
         Any integer >= 0.
     variation : Variation
         How far the seed may push.
+    surfaces : str
+        One of :data:`SURFACES`: what floor, walls, boxes and cup may be painted with. It doesn't enter the draw of anything else.
 
     Raises
     ------
@@ -201,6 +210,7 @@ def make_scene(
     _choose("distance", distance, tuple(DISTANCES))
     _choose("position", position, tuple(POSITIONS))
     _choose("pattern", pattern, PATTERNS)
+    _choose("surfaces", surfaces, SURFACES)
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected an integer >= 0")
     count, pose, side = name.split("_")
@@ -251,6 +261,7 @@ def make_scene(
         light=light,
         floor_seed=floor_seed,
         wall_seed=wall_seed,
+        surfaces=surfaces,
     )
 
 

@@ -22,6 +22,7 @@ FLOORS = 12
 
 FLOOR_SIZE_M = 1.6
 CUP_COLOURS = ((206, 62, 54), (38, 110, 178), (240, 174, 40), (20, 140, 128), (122, 72, 158), (232, 108, 50))
+CUP_INSIDE, CUP_LINES = (244, 240, 230), (250, 246, 236)
 
 
 def periodic_noise(rng: np.random.Generator, height: int, width: int, length_y: float, length_x: float) -> NDArray[np.float64]:
@@ -36,7 +37,8 @@ def periodic_noise(rng: np.random.Generator, height: int, width: int, length_y: 
     return np.asarray((noise - noise.mean()) / (noise.std() or 1.0))
 
 
-def _to_image(values: NDArray[np.float64]) -> Image8:
+def to_image(values: NDArray[np.float64]) -> Image8:
+    """Round and clip to 0..255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -44,14 +46,28 @@ def _to_image(values: NDArray[np.float64]) -> Image8:
 def floor(design: int) -> Image8:
     """Paint floor number ``design`` (0..FLOORS-1): planks mostly, tiles sometimes; 1024 x 1024 px for FLOOR_SIZE_M squared."""
     rng = np.random.default_rng([101, design])
-    return _tiles(rng) if design % 4 == 3 else _planks(rng)
-
-
-def _planks(rng: np.random.Generator, size: int = 1024, rows: int = 13) -> Image8:
-    """Wooden planks along x, with a wandering grain, each plank cut from another place of the same wood."""
+    if design % 4 == 3:
+        stone = np.array(colorsys.hsv_to_rgb(rng.uniform(0.04, 0.14), rng.uniform(0.06, 0.2), rng.uniform(0.6, 0.8))) * 255
+        return tiles(rng, 1024, 4, stone)
     hue, value = rng.uniform(0.065, 0.10), rng.uniform(0.62, 0.86)
-    light = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.28, 0.45), value)) * 255
-    dark = np.array(colorsys.hsv_to_rgb(hue - 0.012, 0.55, value * 0.62)) * 255
+    return planks(rng, 1024, 13, (hue, rng.uniform(0.28, 0.45), value))
+
+
+def planks(rng: np.random.Generator, size: int, rows: int, tone: tuple[float, float, float]) -> Image8:
+    """Paint planks along x, with a wandering grain, each cut from another place of the same wood.
+
+    Parameters
+    ----------
+    size : int
+        Of the image [px].
+    rows : int
+        Planks beside each other.
+    tone : (hue, saturation, value)
+        Of the wood's light parts, each 0..1.
+    """
+    hue, saturation, value = tone
+    light = np.array(colorsys.hsv_to_rgb(hue, saturation, value)) * 255
+    dark = np.array(colorsys.hsv_to_rgb((hue - 0.012) % 1.0, 0.55, value * 0.62)) * 255
     fine = periodic_noise(rng, size, size, 1.2, 60.0)
     broad = periodic_noise(rng, size, size, 5.0, 160.0)
     rings = np.sin(5.0 * broad + 0.8 * periodic_noise(rng, size, size, 14.0, 220.0))
@@ -69,13 +85,11 @@ def _planks(rng: np.random.Generator, size: int = 1024, rows: int = 13) -> Image
     amount = np.clip(amount, 0.0, 1.0)[..., None]
     colour = light * (1 - amount) + dark * amount
     seam = cv2.GaussianBlur(np.pad(gap, 4, mode="wrap"), (0, 0), 0.8)[4:-4, 4:-4, None]
-    return _to_image(colour * (1 - 0.55 * np.clip(seam, 0, 1)))
+    return to_image(colour * (1 - 0.55 * np.clip(seam, 0, 1)))
 
 
-def _tiles(rng: np.random.Generator, size: int = 1024, count: int = 4) -> Image8:
-    """Square stone tiles with light grout and a faint marbling."""
-    hue = rng.uniform(0.04, 0.14)
-    stone = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.06, 0.2), rng.uniform(0.6, 0.8))) * 255
+def tiles(rng: np.random.Generator, size: int, count: int, stone: NDArray[np.float64]) -> Image8:
+    """Paint ``count`` x ``count`` square tiles of a stone's colour (0..255), with light grout and a faint marbling."""
     cloud = 6.0 * periodic_noise(rng, size, size, 24, 24) + 3.0 * periodic_noise(rng, size, size, 3, 3)
     edge = size // count
     shade = np.kron(rng.normal(0.0, 7.0, (count, count)), np.ones((edge, edge)))
@@ -86,7 +100,7 @@ def _tiles(rng: np.random.Generator, size: int = 1024, count: int = 4) -> Image8
     grout = np.clip((5.0 - distance) / 2.0, 0.0, 1.0)[..., None]
     bevel = 1.0 - 0.12 * np.clip((9.0 - distance) / 5.0, 0.0, 1.0)[..., None]
     joint = np.clip(stone * 0.72, 0, 255) + periodic_noise(rng, size, size, 1, 1)[..., None] * 4.0
-    return _to_image(colour * bevel * (1 - grout) + joint * grout)
+    return to_image(colour * bevel * (1 - grout) + joint * grout)
 
 
 @lru_cache(maxsize=8)
@@ -98,7 +112,7 @@ def wall(design: int) -> Image8:
     height = np.linspace(1.0, 0.0, 256)[:, None]  # 1 at the ceiling
     soft = 1.0 - 0.16 * np.exp(-height / 0.10) - 0.10 * np.exp(-(1 - height) / 0.10)
     rough = 1.0 + 0.004 * periodic_noise(rng, 256, 256, 1.0, 1.0) + 0.006 * periodic_noise(rng, 256, 256, 30, 40)
-    return _to_image(paint * (soft * rough)[..., None])
+    return to_image(paint * (soft * rough)[..., None])
 
 
 @lru_cache(maxsize=16)
@@ -130,7 +144,7 @@ def window() -> Image8:
     cloud = np.clip(periodic_noise(rng, 256, 256, 12, 34), 0, 2)[..., None] * 14.0
     trees = 190 + 10 * periodic_noise(rng, 1, 256, 0.1, 9)[0] + 4 * periodic_noise(rng, 1, 256, 0.1, 2)[0]
     green = np.clip((np.arange(256)[:, None] - trees[None, :]) / 2.0, 0, 1)[..., None]
-    return _to_image((sky + cloud) * (1 - green) + np.array([140.0, 172.0, 128.0]) * green)
+    return to_image((sky + cloud) * (1 - green) + np.array([140.0, 172.0, 128.0]) * green)
 
 
 def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
@@ -149,19 +163,37 @@ _PRINTS = (("FRAGILE", "glass"), ("THIS SIDE UP", "arrows"), ("KEEP DRY", "umbre
 
 
 @lru_cache(maxsize=24)
-def cardboard(design: int, size_x: float, size_y: float, size_z: float) -> Image8:
+def cardboard(
+    design: int,
+    size_x: float,
+    size_y: float,
+    size_z: float,
+    board: tuple[float, ...] | None = None,
+    band: tuple[float, ...] | None = None,
+) -> Image8:
     """Paint a cardboard box of the given sizes [m]: a texture of six cells in the order of :data:`BOX_FACES`.
 
     Prints are upright and unstretched whatever the box's proportions; tape runs over the top and down front and back.
+
+    Parameters
+    ----------
+    board : tuple of 3, optional
+        Colour of the board, 0..255, instead of kraft.
+    band : tuple of 3, optional
+        Colour of a band printed around the four sides.
     """
     rng = np.random.default_rng([105, design])
     kraft = np.array([rng.uniform(184, 208), rng.uniform(142, 160), rng.uniform(96, 114)])
+    kraft = kraft if board is None else np.array(board)
     print_index = int(rng.integers(len(_PRINTS)))
     sizes = {"front": (size_y, size_z), "back": (size_y, size_z), "left": (size_x, size_z), "right": (size_x, size_z)}
     atlas = np.empty((2 * BOX_CELL, 3 * BOX_CELL, 3), np.uint8)
     for index, face in enumerate(BOX_FACES):
         width, height = sizes.get(face, (size_y, size_x))
         cell = _face(rng, kraft, face, width, height, print_index)
+        if band is not None and face in sizes:
+            cell = cell.copy()
+            cell[BOX_CELL // 3 : 2 * BOX_CELL // 3] = np.rint(band)
         row, column = divmod(index, 3)
         atlas[row * BOX_CELL : (row + 1) * BOX_CELL, column * BOX_CELL : (column + 1) * BOX_CELL] = cell
     return atlas
@@ -176,7 +208,7 @@ def _face(
     fibre = 2.6 * periodic_noise(rng, h, w, 1.0, 2.0) + 2.2 * periodic_noise(rng, h, w, 22, 22)
     flutes = 1.6 * np.sin(2 * np.pi * np.arange(w) / (0.007 * scale))[None, :]
     base = kraft + (fibre + flutes)[..., None]
-    image = Image.fromarray(_to_image(base))
+    image = Image.fromarray(to_image(base))
     draw = ImageDraw.Draw(image, "RGBA")
     tape_w = round(0.05 * scale)
     tape = (226, 196, 148, 150)
@@ -269,19 +301,23 @@ def _label(draw: ImageDraw.ImageDraw, rng: np.random.Generator, w: int, h: int, 
 
 @lru_cache(maxsize=8)
 def cup(colour: int) -> Image8:
-    """Glaze of the cup, 256 x 256 px: u goes around; from bottom to top of the image: outside, rim, inside."""
-    body = np.array(CUP_COLOURS[colour % len(CUP_COLOURS)], float)
+    """Glaze of the cup in one of :data:`CUP_COLOURS`."""
+    return glaze(np.array(CUP_COLOURS[colour % len(CUP_COLOURS)], float), np.array(CUP_INSIDE, float), np.array(CUP_LINES, float))
+
+
+def glaze(body: NDArray[np.float64], inside: NDArray[np.float64], lines: NDArray[np.float64]) -> Image8:
+    """Paint a cup's glaze, 256 x 256 px: u goes around; from bottom to top of the image: outside, rim, inside."""
     image = np.empty((256, 256, 3))
     image[:] = body
-    image[:112] = (244, 240, 230)  # inside
-    image[112:122] = (250, 248, 242)  # rim
+    image[:112] = inside
+    image[112:122] = np.minimum(inside + np.array([6, 8, 12]), 255)  # rim
     around = np.arange(256)
     wave = 192 + 8 * np.sin(2 * np.pi * around * 8 / 256)
     rows = np.arange(256)[:, None]
     for offset, thick in ((0.0, 5.0), (-16.0, 1.8), (16.0, 1.8)):
         line = np.clip(thick - np.abs(rows - wave[None, :] - offset), 0, 1)[..., None]
-        image = image * (1 - line) + np.array([250.0, 246.0, 236.0]) * line
-    return _to_image(image)
+        image = image * (1 - line) + lines * line
+    return to_image(image)
 
 
 def soft_shadow(polygon: NDArray[np.float64], half_size: float, away: tuple[float, float], pixels: int = 128) -> Image8:

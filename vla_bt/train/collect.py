@@ -18,7 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.policy.port import PolicyStep
-from vla_bt.sim.scenes import DISTANCES, HARD, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, Scene, make_scene
+from vla_bt.sim.scenes import (
+    DISTANCES,
+    HARD,
+    HOUSE,
+    NOMINAL,
+    PATTERNS,
+    POSITIONS,
+    SCENE_NAMES,
+    WIDE,
+    Scene,
+    make_scene,
+)
 from vla_bt.sim.world import SimWorld
 from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
 from vla_bt.words import Twist
@@ -45,6 +56,8 @@ class Job:
         Of the frames [px].
     no_cup : float
         How likely the cup is behind the wall.
+    wide_surfaces : float
+        How likely the room is painted with any colours and plain patterns.
     """
 
     seed: int
@@ -53,14 +66,16 @@ class Job:
     width: int
     height: int
     no_cup: float = 0.05
+    wide_surfaces: float = 0.0
 
 
-def scene_of(seed: int, hard: bool) -> Scene:
+def scene_of(seed: int, hard: bool, wide_surfaces: float = 0.0) -> Scene:
     """Draw a scene of any kind; the side in its name is meaningless."""
     rng = np.random.default_rng([seed, 211])
     options = [SCENE_NAMES, tuple(DISTANCES), tuple(POSITIONS), PATTERNS]
     name, distance, position, pattern = (choices[int(rng.integers(len(choices)))] for choices in options)
-    return make_scene(name, distance, position, pattern, seed, HARD if hard else NOMINAL)
+    surfaces = WIDE if np.random.default_rng([seed, 229]).random() < wide_surfaces else HOUSE
+    return make_scene(name, distance, position, pattern, seed, HARD if hard else NOMINAL, surfaces)
 
 
 def draw_pushes(rng: np.random.Generator) -> tuple[Push, ...]:
@@ -81,7 +96,7 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
         Makes the driver for a side and a number of boxes; default: the expert with noise.
     """
     rng = np.random.default_rng([job.seed, 223])
-    scene = scene_of(job.seed, job.hard)
+    scene = scene_of(job.seed, job.hard, job.wide_surfaces)
     hidden = bool(rng.random() < job.no_cup)
     cup = (scene.cup.x, scene.cup.y)
     world = SimWorld(hide_cup(scene) if hidden else scene)

@@ -64,7 +64,7 @@ def compare_models(
         policy = load_policy(run / "best")
         if words:
             policy = shrink(policy, Shrink.parse(words))
-        row = measured(policy, run, settings.trials, words)
+        row = measured(policy, run, settings, words)
         rows.append({"name": name, "seconds": round(time.perf_counter() - began), **row})
     return rows
 
@@ -73,15 +73,15 @@ def _prefixed(say: Say, name: str, line: str) -> None:
     say(f"{name}: {line}")
 
 
-def measured(policy: NetworkPolicy, run: Path, trials: int, words: str) -> dict[str, Any]:
+def measured(policy: NetworkPolicy, run: Path, settings: TrainSettings, words: str) -> dict[str, Any]:
     """Measure one policy; a trained one's figures are taken from its run, a shrunk one's are made anew."""
     figures = json.loads((run / "figures.json").read_text(encoding="utf-8"))
     validation, closed = figures["validation"], figures["rounds"][figures["chosen_round"]]
     if words:
         test = load_sequences(shards_in(run / "data-validation"))
         validation = {**validation, "policy": table(policy, test, test)["policy"]}
-        tasks = [(VALIDATION_SEEDS.start + index // 2, index % 2 == 1) for index in range(trials)]
-        done: list[Trial] = [try_out(policy, *task) for task in tasks]
+        tasks = [(VALIDATION_SEEDS.start + index // 2, index % 2 == 1) for index in range(settings.trials)]
+        done: list[Trial] = [try_out(policy, *task, settings.wide_surfaces) for task in tasks]
         closed = summary(done)
     size = sum(weight.numel() for weight in policy.network.parameters())
     return {

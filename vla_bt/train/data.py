@@ -190,9 +190,19 @@ def draw_lessons(sequences: list[Sequence], settings: TrainSettings, rng: np.ran
     return [groups[int(index)] for index in rng.permutation(len(groups))]
 
 
-def windows(group: list[Lesson], window: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-    """Yield the windows of a group of lessons, in order; ``rng`` changes the pictures, None leaves them as they are."""
-    looks = [_Look(rng) if rng is not None else None for _ in group]
+def windows(group: list[Lesson], window: int, rng: np.random.Generator | None, recolour: float = 0.0) -> Iterator[Batch]:
+    """Yield the windows of a group of lessons, in order.
+
+    Parameters
+    ----------
+    window : int
+        Frames of each.
+    rng : Generator, optional
+        Changes the pictures; None leaves them as they are.
+    recolour : float
+        Share of the lessons whose pictures get other colours.
+    """
+    looks = [_Look(rng, recolour) if rng is not None else None for _ in group]
     sentences, told = [lesson.sentence for lesson in group], [lesson.told for lesson in group]
     for start in range(0, max(map(len, group)), window):
         span = min(window, max(map(len, group)) - start)
@@ -251,11 +261,13 @@ def _cut(lesson: Lesson, start: int, span: int) -> dict[str, NDArray[np.float32]
 class _Look:
     """One way to change pictures: light, colour, softness, grain."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, recolour: float) -> None:
         self._gain = torch.tensor(np.exp(rng.normal(0.0, 0.2)) * rng.normal(1.0, 0.05, 3), dtype=torch.float32)
         self._offset = float(rng.normal(0.0, 5.0))
         mixed = np.eye(3) + rng.normal(0.0, 0.05, (3, 3))
         self._mix = torch.tensor(mixed, dtype=torch.float32) if rng.random() < 0.3 else None
+        if recolour and rng.random() < recolour:
+            self._mix = torch.tensor(turned_hue(rng.uniform(-np.pi, np.pi), rng.uniform(0.0, 1.6)), dtype=torch.float32)
         self._softness = float(rng.uniform(0.1, 0.4)) if rng.random() < 0.2 else 0.0
         self._grain = float(rng.uniform(1.0, 10.0)) if rng.random() < 0.25 else 0.0
         self._rng = rng
@@ -274,6 +286,14 @@ class _Look:
                 start = int(self._rng.integers(len(_GRAIN) - frame.numel()))
                 frame.add_(_GRAIN[start : start + frame.numel()].view(frame.shape), alpha=self._grain)
         return frames.clamp_(0.0, 255.0)
+
+
+def turned_hue(angle: float, saturation: float) -> NDArray[np.float64]:
+    """Return the matrix (pixels times it) that turns hue about the grey axis and scales what is not grey (Rodrigues' formula)."""
+    axis = np.full(3, 1 / np.sqrt(3.0))
+    across = np.cross(np.eye(3), axis)
+    grey = np.outer(axis, axis)
+    return np.asarray(grey + saturation * (np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * across))
 
 
 # Drawn once: new grain for each frame would take a third of the time that learning takes.

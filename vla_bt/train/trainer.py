@@ -202,7 +202,8 @@ class Trainer:
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
         size = image.frame_width, image.frame_height
-        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size, settings.no_cup) for i in range(count)]
+        shares = settings.no_cup, settings.wide_surfaces
+        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size, *shares) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):
@@ -268,7 +269,11 @@ class Trainer:
             groups = draw_lessons(sequences, settings, rng)
             # The first pass is over pictures as they are: what is where must be learned before what may change.
             changes = rng if number or epoch else None
-            cut = ((index, batch) for index, group in enumerate(groups) for batch in windows(group, settings.window, changes))
+            cut = (
+                (index, batch)
+                for index, group in enumerate(groups)
+                for batch in windows(group, settings.window, changes, settings.recolour)
+            )
             for index, batch in ahead(cut):
                 rate = self._learner.rate((epoch + index / len(groups)) / epochs, peak)
                 for name, loss in self._learner.learn(batch, rate).items():
@@ -295,7 +300,7 @@ class Trainer:
         """Save the round's policy and try it out."""
         folder = self.folder / f"round-{number}"
         save_policy(self._learner.policy(f"in training, round {number}"), folder)
-        trials = try_all(folder, self.settings.trials, self.settings.jobs) if self.settings.trials else []
+        trials = try_all(folder, self.settings) if self.settings.trials else []
         result = {"round": number, **summary(trials)}
         (self.folder / f"round-{number}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         self._say(f"round {number}: closed loop {result['nominal']} nominal, {result['hard']} hard of {len(trials) // 2} each")

@@ -19,7 +19,7 @@ from vla_bt.sim.world import SimWorld
 from vla_bt.train.collect import draw_pushes, scene_of
 from vla_bt.train.practice import Drive, Practice, practise
 from vla_bt.train.sentences import draw_sentence
-from vla_bt.train.settings import VALIDATION_SEEDS
+from vla_bt.train.settings import VALIDATION_SEEDS, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Trial:
     why: str
 
 
-def try_out(policy: NetworkPolicy, seed: int, hard: bool) -> Trial:
-    """Let a policy drive one validation scene."""
+def try_out(policy: NetworkPolicy, seed: int, hard: bool, wide_surfaces: float = 0.0) -> Trial:
+    """Let a policy drive one validation scene; of the hard ones a share has any colours and plain patterns."""
     rng = np.random.default_rng([seed, 233])
-    scene = scene_of(seed, hard)
+    scene = scene_of(seed, hard, wide_surfaces if hard else 0.0)
     side = "left" if rng.random() < 0.5 else "right"
     plan = Practice(side, latency_s=0.15 if hard else 0.1, pushes=draw_pushes(rng) if hard else (), limit_s=30.0)
     policy.reset(draw_sentence(rng, side, len(scene.boxes), "validation"))
@@ -59,20 +59,20 @@ def why(drive: Drive) -> str:
     return "" if drive.side_as_told else "wrong side"
 
 
-def _try_folder(folder: str, task: tuple[int, bool]) -> Trial:
+def _try_folder(folder: str, wide_surfaces: float, task: tuple[int, bool]) -> Trial:
     import torch
 
     from vla_bt.policy.saved import load_policy
 
     torch.set_num_threads(1)
-    return try_out(load_policy(Path(folder)), *task)
+    return try_out(load_policy(Path(folder)), *task, wide_surfaces)
 
 
-def try_all(folder: Path, count: int, processes: int) -> list[Trial]:
-    """Try a saved policy in ``count`` scenes, nominal and hard in turn."""
-    tasks = [(VALIDATION_SEEDS.start + index // 2, index % 2 == 1) for index in range(count)]
-    run = partial(_try_folder, str(folder))
-    if processes == 1:
+def try_all(folder: Path, settings: TrainSettings) -> list[Trial]:
+    """Try a saved policy in as many scenes as the settings say, nominal and hard in turn."""
+    tasks = [(VALIDATION_SEEDS.start + index // 2, index % 2 == 1) for index in range(settings.trials)]
+    run = partial(_try_folder, str(folder), settings.wide_surfaces)
+    if settings.jobs == 1:
         return [run(task) for task in tasks]
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(settings.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         return list(pool.map(run, tasks, chunksize=4))

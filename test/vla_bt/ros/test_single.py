@@ -80,6 +80,11 @@ from vla_bt.app.loop import TickLoop
 from vla_bt.behaviours.sensing import CopySnapshot
 def broken(leaf, status):
     raise KeyError("planted")
+def first(leaf):
+    print("ticked", file=sys.stderr, flush=True)
+    CopySnapshot.update = update
+    return update(leaf)
+update, CopySnapshot.update = CopySnapshot.update, first
 def ending(loop):
     CopySnapshot.terminate = broken
     shutdown(loop)
@@ -89,6 +94,9 @@ sys.exit(main())
 """
     tree = start(ros_environment, directory, tmp_path, ("-c", program))
     wait_for_sockets(tree, directory)
+    assert tree.stderr is not None
+    while "ticked" not in (line := tree.stderr.readline()):  # a leaf that never ran has nothing to end
+        assert line
     tree.send_signal(signal.SIGINT)
     said = tree.communicate(timeout=PATIENCE_S)[1]
     assert tree.returncode == 1, said

@@ -14,7 +14,7 @@ import torch
 from vla_bt.policy.config import load_preset
 from vla_bt.settings import SettingsError
 from vla_bt.train.collect import ARRAYS
-from vla_bt.train.data import Lesson, Sequence, ahead, draw_lessons, load_sequences, shards_in, windows
+from vla_bt.train.data import Lesson, Sequence, ahead, draw_lessons, load_sequences, shards_in, turned_hue, windows
 from vla_bt.train.learner import Learner
 from vla_bt.train.sentences import mirrored
 from vla_bt.train.settings import TrainSettings
@@ -190,3 +190,27 @@ def test_all_that_is_learned_from_goes_to_the_learner_s_device() -> None:
         sum(losses.values(), torch.zeros((), device="meta")).backward()
     learner.optimiser.step()
     learner._average()
+
+
+def test_other_colours_turn_the_hue_and_leave_grey_alone() -> None:
+    grey = np.full(3, 100.0)
+    for angle, saturation in ((0.4, 1.0), (2.0, 0.3), (-3.0, 1.6)):
+        assert grey @ turned_hue(angle, saturation) == pytest.approx(grey)
+    red = np.array([1.0, 0.0, 0.0])
+    assert red @ turned_hue(0.0, 1.0) == pytest.approx(red)
+    assert red @ turned_hue(2 * np.pi / 3, 1.0) == pytest.approx([0.0, 0.0, 1.0])
+    assert red @ turned_hue(1.0, 0.0) == pytest.approx([1 / 3] * 3)
+
+
+def test_a_share_of_the_lessons_gets_other_colours() -> None:
+    red = replace(sequence(), frames=np.broadcast_to(np.array([200, 60, 60], np.uint8), (10, 6, 8, 3)).copy())
+
+    def brightest(share: float) -> set[int]:
+        lesson = [Lesson(red, "", False, False, 0)]
+        return {
+            int(next(windows(lesson, 10, np.random.default_rng(seed), share)).frames.mean(dim=(0, 1, 2, 3)).argmax())
+            for seed in range(20)
+        }
+
+    assert brightest(0.0) == {0}
+    assert brightest(1.0) == {0, 1, 2}
