@@ -89,6 +89,7 @@ class CnnConfig:
     """A small convolutional encoder."""
 
     channels: tuple[int, ...] = setting((32, 64, 96), "channels of its stride-2 convolutions", 4, 1024)
+    blocks: int = setting(0, "residual blocks after them: what a place shows is told by its surroundings", 0, 16)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,23 @@ def test_dropout_is_off_when_driving() -> None:
     np.testing.assert_array_equal(first, second)
     policy.network.train()
     assert any(isinstance(layer, torch.nn.Dropout) and layer.p == 0.2 for layer in policy.network.fusion.modules())
+
+
+def test_a_trained_network_given_more_blocks_still_says_the_same_until_they_learn() -> None:
+    config = load_preset("small-cnn", "tiny")
+    assert config.cnn is not None
+    policies = []
+    for blocks in (0, 2):
+        policies.append(NetworkPolicy.untrained(replace(config, cnn=replace(config.cnn, blocks=blocks)), 1))
+    few, more = (policy.network for policy in policies)
+    missing, unexpected = more.load_state_dict(few.state_dict(), strict=False)
+    assert len(missing) == 12, missing
+    assert not unexpected
+    views = torch.stack([views_of(picture, config) for picture in frames(policies[0], 3)]).float() / 255
+    with torch.no_grad():
+        before = few.encoders.image(views)["cnn"]
+        torch.testing.assert_close(more.encoders.image(views)["cnn"], before)
+        for name, weight in more.named_parameters():
+            if name.endswith("second.weight"):
+                weight.normal_(std=0.1)
+        assert (more.encoders.image(views)["cnn"] - before).abs().max() > 0.1
