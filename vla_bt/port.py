@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import UNKNOWN, Lens
 from vla_bt.settings import GateSettings
 from vla_bt.words import Mode, Source, Twist
 
@@ -33,6 +34,8 @@ class FrameInfo:
         Size [px].
     signature : int
         Checksum of a sample of the pixels: equal signatures mean an unchanged picture.
+    lens : Lens
+        What the camera sees, unknown without its calibration.
     """
 
     sequence: int
@@ -41,6 +44,7 @@ class FrameInfo:
     width: int
     height: int
     signature: int = 0
+    lens: Lens = UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ class CameraSettings:
     rate_hz: float = setting(30.0, "frames a second, at most [Hz]", 0.1, 120.0)
     width: int = setting(1280, "width of what is published [px]", 16, 8192)
     height: int = setting(720, "height of what is published [px]", 16, 8192)
+    fovy_deg: float = setting(0.0, "vertical field of view of what is published [deg]; 0: not known, no camera_info", 0.0, 150.0)
     loop: bool = setting(False, "begin a file or folder again when it ends")
     frame_id: str = setting("camera", "frame of the header")
     csi_pipeline: str = setting(

@@ -96,7 +96,7 @@ class LockstepRun:
     def make_client(self) -> InlineClient:
         """Make the policy and what the tree sees of it."""
         make = partial(make_policy, self.policy, self.world.truth, self.seed)
-        return InlineClient(make(), self.robot.render_frame, self.robot.now, self.policy_latency_s, remake=make)
+        return InlineClient(make(), self.robot.policy_frame, self.robot.now, self.policy_latency_s, remake=make)
 
     def make_memory(self) -> MemoryMonitor:
         """Look at the memory once: what happens on the machine meanwhile must not change the result."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture, framed, whole_size
 from vla_bt.control.gate import GateRule
 from vla_bt.port import Battery, Contact, FrameInfo, GateStatus, Operator, Request, Snapshot, TeleopInput
 from vla_bt.settings import GateSettings, TreeSettings
@@ -203,6 +204,12 @@ class LockstepRobot:
     def newest_sequence(self) -> int:
         """Sequence of the newest frame, 0 before the first."""
         return self._sequence
+
+    def policy_frame(self, sequence: int, picture: Picture, size: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
+        """Render a recent frame as a policy wants to see it, out of a camera's frame of ``size`` if one is said."""
+        lens = self.world.lens
+        frame = self.render_frame(sequence, *(size or whole_size(picture, lens)))
+        return None if frame is None else framed(frame, lens, picture)
 
     def render_frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:
         """Render a recent frame at any size, as the world was at its exposure; None when it is gone."""

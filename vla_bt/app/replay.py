@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.app.assemble import assemble
 from vla_bt.app.lockstep import plain
+from vla_bt.camera.lens import UNKNOWN, Picture, framed
 from vla_bt.control.causes import load_causes
 from vla_bt.episodes.format import Episode
 from vla_bt.episodes.moments import Moment, moments_of
@@ -133,12 +133,10 @@ class ReplayRobot:
         moment = self._moments.get(sequence)
         return moment.image.copy() if moment is not None else None
 
-    def shrunk_frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:
-        """Return a recorded picture at the size a policy asks for, made as the policy worker makes it."""
+    def shrunk_frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
+        """Return a recorded picture as a policy wants to see it, made as the policy worker makes it; its camera isn't known."""
         moment = self._moments.get(sequence)
-        if moment is None:
-            return None
-        return np.asarray(cv2.resize(moment.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        return None if moment is None else framed(moment.image, UNKNOWN, picture)
 
     def send(self, request: Request) -> None:
         """Keep the decision."""

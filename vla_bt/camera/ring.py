@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import UNKNOWN, Lens
 from vla_bt.port import FrameInfo
 
 MAGIC = int.from_bytes(b"VBTRING1", "little")
@@ -31,7 +32,7 @@ _SLOT_HEADER_WORDS = 8
 # Words of the file header, all unsigned 64-bit in the machine's own order.
 _MAGIC, _SLOTS, _PIXELS, _STRIDE = range(4)
 # Words of a slot header.
-_BEGIN, _END, _STAMP, _RECEIVED, _WIDTH, _HEIGHT, _SIGNATURE = range(7)
+_BEGIN, _END, _STAMP, _RECEIVED, _WIDTH, _HEIGHT, _SIGNATURE, _LENS = range(8)  # the lens: two 32-bit floats
 
 
 class RingError(ValueError):
@@ -143,7 +144,7 @@ class FrameRingWriter:
             if descriptor >= 0:
                 os.close(descriptor)
 
-    def write(self, pixels: NDArray[np.uint8], stamp_s: float, received_s: float) -> FrameInfo:
+    def write(self, pixels: NDArray[np.uint8], stamp_s: float, received_s: float, lens: Lens = UNKNOWN) -> FrameInfo:
         """Store one frame over the oldest.
 
         Parameters
@@ -152,6 +153,8 @@ class FrameRingWriter:
             (height, width, 3) uint8 RGB.
         stamp_s, received_s : float
             The header's time and the time of receipt (CLOCK_MONOTONIC) [s].
+        lens : Lens
+            What the camera sees.
 
         Raises
         ------
@@ -164,13 +167,14 @@ class FrameRingWriter:
         mapping = self._mapping
         if height * width > mapping.max_pixels:
             raise RingError(f"frame of {width}x{height} is larger than the ring's slots of {mapping.max_pixels} pixels")
-        info = FrameInfo(self._sequence + 1, float(stamp_s), float(received_s), width, height, frame_signature(pixels))
+        info = FrameInfo(self._sequence + 1, float(stamp_s), float(received_s), width, height, frame_signature(pixels), lens)
         slot = info.sequence % mapping.slots
         words, times = mapping.words[slot], mapping.times[slot]
         words[_BEGIN] = info.sequence
         self._barrier()
         times[_STAMP], times[_RECEIVED] = info.stamp_s, info.received_s
         words[_WIDTH], words[_HEIGHT], words[_SIGNATURE] = width, height, info.signature
+        words[_LENS : _LENS + 1].view(np.float32)[:] = lens
         np.copyto(mapping.areas[slot, : pixels.size].reshape(pixels.shape), pixels)
         self._barrier()
         words[_END] = info.sequence
@@ -216,6 +220,11 @@ class FrameRingReader:
 
     def copy(self, sequence: int) -> NDArray[np.uint8] | None:
         """Copy the pixels (height, width, 3) RGB of a frame; None when it was overwritten, torn or never there."""
+        found = self.frame(sequence)
+        return None if found is None else found[1]
+
+    def frame(self, sequence: int) -> tuple[FrameInfo, NDArray[np.uint8]] | None:
+        """Copy a frame with its description; None as :meth:`copy`."""
         with self._lock:
             mapping = self._follow()
             if mapping is None or sequence < 1:
@@ -227,7 +236,7 @@ class FrameRingReader:
             size = 3 * info.width * info.height
             pixels = mapping.areas[slot, :size].reshape(info.height, info.width, 3).copy()
             self._barrier()
-            return pixels if int(mapping.words[slot, _BEGIN]) == sequence else None
+            return (info, pixels) if int(mapping.words[slot, _BEGIN]) == sequence else None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -249,7 +258,9 @@ class FrameRingReader:
         if not 0 < width * height <= mapping.max_pixels:
             return None
         stamp_s, received_s = row.view(np.float64)[[_STAMP, _RECEIVED]].tolist()
-        return FrameInfo(sequence, stamp_s, received_s, width, height, int(row[_SIGNATURE]))
+        lens = Lens(*row[_LENS : _LENS + 1].view(np.float32).tolist())
+        signature = int(row[_SIGNATURE])
+        return FrameInfo(sequence, stamp_s, received_s, width, height, signature, lens if lens.known else UNKNOWN)
 
     def _follow(self) -> _Mapping | None:
         """Return the mapping of the file that is at the path now, opening it anew after a writer's restart."""

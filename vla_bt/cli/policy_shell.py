@@ -262,7 +262,7 @@ class Shell:
 
         info = self.policy.info
         if self._source is not None:
-            return self._source.next(info.frame_width, info.frame_height)
+            return self._source.next(info.picture)[:3]
         self._drawn += 1
         index = (self._drawn - 1) % 18
         pixels: np.ndarray = pictures(18, info.frame_height, info.frame_width)[index]

@@ -52,6 +52,9 @@ class ImageConfig:
     height: int = setting(224, "height the encoders see [px]", 16, 1024)
     frame_width: int = setting(1280, "width of the frame asked for [px]", 16, 4096)
     frame_height: int = setting(720, "height of the frame asked for [px]", 16, 4096)
+    fovy_deg: float = setting(
+        0.0, "vertical field of view every camera's frame is cut or framed to [deg]; 0: left as it is", 0.0, 150.0
+    )
     stem: tuple[int, ...] = setting((), "channels of stride-2 convolutions before the transformers; empty: raw pixels", 4, 1024)
 
 

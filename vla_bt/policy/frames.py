@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import UNKNOWN, Lens, Picture, framed
 from vla_bt.settings import SettingsError
 
 CAMERA = "camera"
@@ -24,11 +25,12 @@ _CAMERA_WAIT_S = 2.0
 
 
 class Frame(NamedTuple):
-    """A picture (height, width, 3) RGB, its time [s], and which it is, in words."""
+    """A picture (height, width, 3) RGB, its time [s], which it is, in words, and what took it, where that is known."""
 
     pixels: NDArray[np.uint8]
     time_s: float
     name: str
+    lens: Lens = UNKNOWN
 
 
 class FrameSource:
@@ -55,12 +57,10 @@ class FrameSource:
         next(read(path))  # says at once what is wrong
         self._frames = itertools.chain.from_iterable(_again(read, path))
 
-    def next(self, width: int, height: int) -> Frame:
-        """Return the next frame, resized; times never run backwards."""
+    def next(self, picture: Picture) -> Frame:
+        """Return the next frame as a policy wants to see it; times never run backwards."""
         frame = next(self._frames)
-        pixels = frame.pixels
-        if pixels.shape[:2] != (height, width):
-            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        pixels = framed(frame.pixels, frame.lens, picture)
         moment = max(frame.time_s, self._last + _PICTURE_PERIOD_S) if frame.time_s <= self._last else frame.time_s
         self._last = moment
         return Frame(pixels, moment, frame.name)
@@ -123,7 +123,7 @@ def _camera(runtime_dir: Path) -> Iterator[Frame]:
                 raise SettingsError(f"no new frame within {_CAMERA_WAIT_S:g} s: {ring.problem or 'the camera stands still'}")
             time.sleep(0.01)
         last = info.sequence
-        yield Frame(pixels, info.received_s, f"camera frame {info.sequence}")
+        yield Frame(pixels, info.received_s, f"camera frame {info.sequence}", info.lens)
 
 
 def _rgb(pixels: object) -> NDArray[np.uint8]:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture
 from vla_bt.policy import grades
 from vla_bt.policy.port import Grade, Policy, PolicyOutput, PolicyStatus
 from vla_bt.words import Twist
 
-FrameSource = Callable[[int, int, int], "NDArray[np.uint8] | None"]
+FrameSource = Callable[[int, Picture], "NDArray[np.uint8] | None"]
 
 
 class InlineClient:
@@ -28,7 +29,7 @@ class InlineClient:
     ----------
     policy : Policy
     frame_source : callable
-        Returns the pixels (height, width, 3) of (sequence, width, height), or None when that frame is gone.
+        Returns the pixels (height, width, 3) of a frame's sequence as the policy wants to see them, or None when it is gone.
     clock : callable
         The world's seconds; simulated in lockstep.
     latency_s : float
@@ -79,7 +80,7 @@ class InlineClient:
         if policy is None or self._goal_id is None or self._pending is not None or not measured.is_finite():
             return False
         info = policy.info
-        frame = self._frame_source(frame_sequence, info.frame_width, info.frame_height) if info.needs_frame else None
+        frame = self._frame_source(frame_sequence, info.picture) if info.needs_frame else None
         if info.needs_frame and frame is None:
             self._detail = f"frame {frame_sequence} is gone"
             return False

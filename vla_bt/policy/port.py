@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture
 from vla_bt.words import Twist
 
 
@@ -89,7 +90,8 @@ class PolicyInfo:
     """What a policy says of itself.
 
     ``label`` is shown to people: ``untrained``, ``simulator truth, not vision``, or what the weights' card says.
-    ``weights_hash`` is hex, empty when there are no weights.
+    ``weights_hash`` is hex, empty when there are no weights. ``fovy_deg`` is the vertical field of view its frames are to have
+    [deg], 0 where any will do.
     """
 
     name: str
@@ -98,6 +100,12 @@ class PolicyInfo:
     frame_height: int
     weights_hash: str = ""
     needs_frame: bool = True
+    fovy_deg: float = 0.0
+
+    @property
+    def picture(self) -> Picture:
+        """What it wants to see."""
+        return Picture(self.frame_width, self.frame_height, self.fovy_deg)
 
 
 class Policy(Protocol):

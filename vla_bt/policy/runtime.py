@@ -58,7 +58,8 @@ class NetworkPolicy:
         self.network = network.eval()
         self.tokenizers = tokenizers
         config = network.config
-        self._info = PolicyInfo(config.name, label, config.image.frame_width, config.image.frame_height, weights_hash)
+        image = config.image
+        self._info = PolicyInfo(config.name, label, image.frame_width, image.frame_height, weights_hash, fovy_deg=image.fovy_deg)
         self._cache: OrderedDict[tuple[object, ...], TextFeatures] = OrderedDict()
         self._limits = np.array(config.head.scale, np.float32)
         self._goal = ""

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from vla_bt.camera.lens import framed
 from vla_bt.policy import grades, records
 from vla_bt.policy.port import Grade
 from vla_bt.policy.records import Heartbeat, StepRequest, StepResult, WorkerError, WorkerInfo
@@ -162,19 +163,15 @@ class Worker:
         self.beat()
 
     def _frame(self, policy: Policy, request: StepRequest) -> NDArray[np.uint8] | None:
-        """Copy the frame from the ring at the size the policy asked for."""
+        """Copy the frame from the ring as the policy wants to see it."""
         info = policy.info
         if not info.needs_frame:
             return None
-        pixels = self._ring.copy(request.frame_sequence)
-        if pixels is None:
+        found = self._ring.frame(request.frame_sequence)
+        if found is None:
             raise FrameGoneError(self._ring.problem or f"frame {request.frame_sequence} has left the ring")
-        if pixels.shape[:2] != (info.frame_height, info.frame_width):
-            import cv2
-
-            resized = cv2.resize(pixels, (info.frame_width, info.frame_height), interpolation=cv2.INTER_AREA)
-            return resized  # type: ignore[return-value]
-        return pixels
+        frame, pixels = found
+        return framed(pixels, frame.lens, info.picture)
 
 
 def _build_policy(name: str, runtime_dir: Path, threads: int, grade: Grade) -> tuple[Policy, float]:

@@ -1,4 +1,4 @@
-"""Node ``camera_bridge``: ``camera/image`` in, frame ring out; the same on every robot.
+"""Node ``camera_bridge``: ``camera/image`` and ``camera/camera_info`` in, frame ring out; the same on every robot.
 
 Promises: holds no decisions, no torch and no py_trees; a frame is in the ring with the time it arrived (CLOCK_MONOTONIC), or
 refused in words, in the log and once a second in ``/diagnostics``; a frame of another encoding than rgb8 or bgr8, of sizes that
@@ -8,6 +8,7 @@ A 720p frame costs 2.3 to 2.7 ms of CPU (measured on two busy cores), most of it
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -15,19 +16,22 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
+from vla_bt.camera.lens import UNKNOWN
 from vla_bt.camera.ring import FrameRingWriter, RingError, ring_path
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
-from vla_bt.ros.images import ImageError, pixels_of
+from vla_bt.ros.images import ImageError, lens_from, pixels_of
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import diagnose, run_node
 from vla_bt.settings import BridgeSettings, SettingsError
 from vla_bt.wire import runtime_directory
 
 DIAGNOSTICS_PERIOD_S = 1.0
+SAME_SHAPE = 0.01
+"""A calibration of another aspect ratio than the frames' is of another part of the sensor."""
 
 
 class CameraBridge:
@@ -42,9 +46,11 @@ class CameraBridge:
             raise SettingsError(str(error)) from None
         self._node = node
         self._frames = self._refused = self._sequence = 0
-        self._problem = ""
+        self._problem = self._lens_problem = ""
+        self._lens, self._aspect = UNKNOWN, 0.0
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         self._image = node.create_subscription(Image, "camera/image", self._on_image, qos.IMAGE)
+        node.create_subscription(CameraInfo, "camera/camera_info", self._on_info, qos.IMAGE)
         self._reported_s = time.monotonic()
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -52,7 +58,10 @@ class CameraBridge:
         received_s = time.monotonic()
         stamp = message.header.stamp
         try:
-            info = self._ring.write(pixels_of(message), stamp.sec + 1e-9 * stamp.nanosec, received_s)
+            pixels = pixels_of(message)
+            same = abs(self._aspect * message.height / message.width - 1.0) < SAME_SHAPE
+            lens = self._lens if same else UNKNOWN
+            info = self._ring.write(pixels, stamp.sec + 1e-9 * stamp.nanosec, received_s, lens)
         except (ImageError, RingError) as error:
             self._refused += 1
             self._problem = str(error)
@@ -60,6 +69,15 @@ class CameraBridge:
             return
         self._frames += 1
         self._sequence = info.sequence
+        if self._lens.known:
+            self._lens_problem = "" if same else f"camera_info is not of frames of {message.width}x{message.height}"
+
+    def _on_info(self, message: CameraInfo) -> None:
+        try:
+            self._lens, self._aspect = lens_from(message), message.width / message.height
+        except ImageError as error:
+            self._lens, self._lens_problem = UNKNOWN, str(error)
+            self._node.get_logger().warning(f"camera/camera_info: {error}", throttle_duration_sec=60.0)
 
     def _report(self) -> None:
         now_s = time.monotonic()
@@ -68,9 +86,18 @@ class CameraBridge:
             level, message = DiagnosticStatus.ERROR, f"frames refused: {self._problem}"
         elif not self._frames:
             level, message = DiagnosticStatus.WARN, f"no frame on {self._image.topic_name}"
+        elif self._lens_problem:
+            level, message = DiagnosticStatus.WARN, self._lens_problem
         else:
             level, message = DiagnosticStatus.OK, f"{rate_hz:.1f} frames a second"
-        values: dict[str, object] = {"rate_hz": round(rate_hz, 2), "refused": self._refused, "sequence": self._sequence}
+        known = self._lens.known and not self._lens_problem
+        fovy = round(math.degrees(2 * math.atan(self._lens.y)), 1) if known else "unknown: no calibration on camera/camera_info"
+        values: dict[str, object] = {
+            "rate_hz": round(rate_hz, 2),
+            "refused": self._refused,
+            "sequence": self._sequence,
+            "fovy_deg": fovy,
+        }
         diagnose(self._node, self._diagnostics, level, message, values)
         self._frames = self._refused = 0
         self._reported_s = now_s

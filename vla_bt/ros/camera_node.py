@@ -1,9 +1,9 @@
 """Node ``camera``: a camera, a video file or a folder of pictures as ``camera/image``.
 
 Promises: rgb8 of one size (1280x720 by default; other sizes are scaled to fit, on black), stamped when it was taken, in frame
-``camera``. A camera that is lost is said in ``/diagnostics`` and taken up again when it returns; no old picture is ever repeated.
-A file is played at ``rate_hz``, each of its frames once; at its end the node ends with exit code 0, or it begins again with
-``loop``.
+``camera``; ``camera/camera_info`` beside it where ``fovy_deg`` is given. A camera that is lost is said in ``/diagnostics`` and
+taken up again when it returns; no old picture is ever repeated. A file is played at ``rate_hz``, each of its frames once; at its
+end the node ends with exit code 0, or it begins again with ``loop``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
+from vla_bt.camera.lens import lens_of
 from vla_bt.camera.source import EndOfSourceError, FrameSource, fit, open_source
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
-from vla_bt.ros.images import message_of
+from vla_bt.ros.images import camera_info_of, message_of
 from vla_bt.ros.options import add_camera_options, ros_arguments
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import diagnose, run_node
@@ -53,6 +54,7 @@ class CameraNode:
         self._reported_s = time.monotonic()
         self._failure: BaseException | None = None
         self._image = node.create_publisher(Image, "camera/image", qos.IMAGE)
+        self._info = node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE) if self._settings.fovy_deg else None
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._stop = threading.Event()
@@ -83,7 +85,11 @@ class CameraNode:
                     continue
                 pixels, stamp_s = got
                 fitted = fit(pixels, self._settings.width, self._settings.height)
-                self._image.publish(message_of(fitted, stamp_s, self._settings.frame_id))
+                image = message_of(fitted, stamp_s, self._settings.frame_id)
+                if self._info is not None:
+                    lens = lens_of(self._settings.fovy_deg, image.width, image.height)
+                    self._info.publish(camera_info_of(lens, image))
+                self._image.publish(image)
                 self._frames += 1
                 due_s = max(due_s + period_s, time.monotonic() - period_s)
         except EndOfSourceError:

@@ -1,12 +1,15 @@
-"""Between ``sensor_msgs/Image`` and arrays, with one copy at most and no Python list in between."""
+"""Between ``sensor_msgs/Image`` and arrays, with one copy at most and no Python list in between; ``CameraInfo`` and lenses."""
 
 from __future__ import annotations
 
 import array
+import math
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
+
+from vla_bt.camera.lens import Lens
 
 ENCODINGS = ("rgb8", "bgr8")
 
@@ -45,3 +48,27 @@ def message_of(pixels: NDArray[np.uint8], stamp_s: float, frame_id: str) -> Imag
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp_s * 1e9), 10**9)
     message.data = array.array("B", pixels.tobytes())
     return message
+
+
+def lens_from(message: CameraInfo) -> Lens:
+    """Return what a calibrated camera sees, from its matrix K.
+
+    Raises
+    ------
+    ImageError
+        When the message carries no calibration.
+    """
+    focal_x, focal_y, size = message.k[0], message.k[4], (message.width, message.height)
+    if not (0.0 < focal_x < math.inf and 0.0 < focal_y < math.inf) or 0 in size:
+        raise ImageError(f"camera_info of {size[0]}x{size[1]} with focal lengths {focal_x:g}, {focal_y:g} px is no calibration")
+    return Lens(size[0] / 2 / focal_x, size[1] / 2 / focal_y)
+
+
+def camera_info_of(lens: Lens, image: Image) -> CameraInfo:
+    """Return the calibration that belongs to an image of a camera without distortion, its axis at the centre."""
+    info = CameraInfo(header=image.header, width=image.width, height=image.height, distortion_model="plumb_bob", d=[0.0] * 5)
+    wide, tall = image.width / 2, image.height / 2
+    info.k = [wide / lens.x, 0.0, wide, 0.0, tall / lens.y, tall, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [wide / lens.x, 0.0, wide, 0.0, 0.0, tall / lens.y, tall, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # ``launch`` comes with ROS, not from PyPI: only who launches
 
 TOPICS = (
     "camera/image",
+    "camera/camera_info",
     "cmd_vel",
     "teleop/cmd_vel",
     "emergency_stop",

@@ -34,6 +34,7 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
     """Add the camera node's options."""
     parser.add_argument("--source", metavar="WHAT", help="csi:N, usb:N, a video file or a folder of pictures (default usb:0)")
     parser.add_argument("--rate", type=float, dest="rate_hz", metavar="HZ", help="pictures a second, at most (default 30)")
+    parser.add_argument("--fovy", type=float, dest="fovy_deg", metavar="DEG", help="vertical field of view (default: not known)")
     parser.add_argument("--loop", action="store_const", const="true", help="begin a file or folder again when it ends")
     _add_ros(parser)
 

@@ -4,9 +4,10 @@ Promises: physics keep to the wall clock in steps of 5 ms, in a thread of their 
 on where it was instead of leaping. Pictures are made in another thread, from a world of their own that only ever gets the robot's
 pose. The base stops by itself when ``cmd_vel`` was silent for 0.5 s; a non-finite ``cmd_vel`` is refused.
 
-Publishes ``camera/image``, ``odom``, ``scan``, ``battery_state`` (those it has), ``contact`` (geometry_msgs/Vector3, unit
-direction in ``base_link``, while touching) and ``/diagnostics``, and writes the simulator's truth to the runtime directory for
-the expert. Service ``~/reset`` puts the robot back to its start. The parameter ``camera_fault`` may be set at any time.
+Publishes ``camera/image``, ``camera/camera_info``, ``odom``, ``scan``, ``battery_state`` (those it has), ``contact``
+(geometry_msgs/Vector3, unit direction in ``base_link``, while touching) and ``/diagnostics``, and writes the simulator's truth to
+the runtime directory for the expert. Service ``~/reset`` puts the robot back to its start. The parameter ``camera_fault`` may be
+set at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from geometry_msgs.msg import TwistStamped, Vector3
 from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import BatteryState, LaserScan
+from sensor_msgs.msg import BatteryState, CameraInfo, LaserScan
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import Trigger
 
@@ -34,7 +35,7 @@ from vla_bt.port import Odometry, Scan
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
-from vla_bt.ros.images import message_of
+from vla_bt.ros.images import camera_info_of, message_of
 from vla_bt.ros.options import add_sim_options, ros_arguments
 from vla_bt.ros.parameters import declare
 from vla_bt.ros.process import diagnose, run_node
@@ -87,6 +88,7 @@ class SimRobot:
         self._truth = TruthWriter(runtime_directory() / "truth.mmap")
 
         self._image = node.create_publisher(ImageMessage, "camera/image", qos.IMAGE)
+        self._info = node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE)
         self._odom = node.create_publisher(OdometryMessage, "odom", qos.SENSOR_SOURCE) if self._settings.odom else None
         self._scan = node.create_publisher(LaserScan, "scan", qos.SENSOR_SOURCE) if self._settings.scan else None
         self._battery = (
@@ -194,7 +196,9 @@ class SimRobot:
                         pose = self._world.pose()
                 stamp_s = 1e-9 * self._node.get_clock().now().nanoseconds
                 pixels = eyes.render(settings.camera_width, settings.camera_height, pose)
-                self._image.publish(message_of(pixels, stamp_s, "camera"))
+                image = message_of(pixels, stamp_s, "camera")
+                self._info.publish(camera_info_of(eyes.lens, image))
+                self._image.publish(image)
                 self._frames += 1
         finally:
             eyes.close()

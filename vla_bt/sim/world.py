@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Lens, lens_of
 from vla_bt.port import Contact, Odometry, Scan
 from vla_bt.sim.engine import mujoco
 from vla_bt.sim.renderer import OverheadMap, SceneRenderer
@@ -289,6 +290,11 @@ class SimWorld:
         """Return where the base is now in the world frame [m, m, rad], yaw not wrapped; fit for :meth:`render`."""
         x, y, yaw = (float(value) for value in self._data.qpos)
         return x, y, yaw
+
+    @property
+    def lens(self) -> Lens:
+        """What its camera sees, whatever the size of its pictures."""
+        return lens_of(self.scene.camera.fovy_deg, 16, 9)
 
     def render(self, width: int = 1280, height: int = 720, pose: tuple[float, float, float] | None = None) -> NDArray[np.uint8]:
         """Return what the forward camera sees from ``pose`` (default: now): uint8, shape (height, width, 3), RGB.

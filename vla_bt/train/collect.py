@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture
 from vla_bt.policy.port import PolicyStep
 from vla_bt.sim.scenes import (
     DISTANCES,
@@ -52,8 +53,8 @@ class Job:
         Hard conditions, pushes included; else nominal ones.
     policy : str
         Folder of the policy that drives; empty for the expert with noise.
-    width, height : int
-        Of the frames [px].
+    picture : Picture
+        What the frames are to be like.
     no_cup : float
         How likely the cup is behind the wall.
     wide_surfaces : float
@@ -63,8 +64,7 @@ class Job:
     seed: int
     hard: bool
     policy: str
-    width: int
-    height: int
+    picture: Picture
     no_cup: float = 0.05
     wide_surfaces: float = 0.0
 
@@ -113,7 +113,7 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
             ends_there=not (hidden and make_driver),
         )
         driver = make_driver(side, len(scene.boxes)) if make_driver else NoisyExpert(np.random.default_rng(rng.integers(2**32)))
-        yield side, len(scene.boxes), practise(world, plan, driver, (job.width, job.height), cup)
+        yield side, len(scene.boxes), practise(world, plan, driver, job.picture, cup)
         world.restart()
     world.close()
 

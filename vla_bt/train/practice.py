@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture, framed, whole_size
 from vla_bt.control.gate import GateRule
 from vla_bt.policy.expert import CHUNK, PERIOD_S, SURE_M, UNSURE_M, ExpertPolicy
 from vla_bt.policy.port import PolicyStep
@@ -107,7 +108,7 @@ def hide_cup(scene: Scene) -> Scene:
     return replace(scene, cup=replace(scene.cup, x=scene.room.x_max + 3.0))
 
 
-def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, int], cup: tuple[float, float]) -> Drive:
+def practise(world: SimWorld, plan: Practice, driver: Driver, picture: Picture, cup: tuple[float, float]) -> Drive:
     """Drive once, from where the world stands.
 
     Parameters
@@ -117,8 +118,8 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
     plan : Practice
     driver : callable
         Returns what is done, given frame, time, measured velocity and the expert's step.
-    size : (width, height)
-        Of the frames [px].
+    picture : Picture
+        What the frames are to be like.
     cup : (x, y)
         Where the expert drives to [m].
     """
@@ -145,7 +146,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, size: tuple[int, i
             world.push(*pushes.pop(0)[1:])
         if now >= next_frame_s - 1e-9:
             next_frame_s += plan.frame_period_s
-            frame = world.render(*size)
+            frame = framed(world.render(*whole_size(picture, world.lens)), world.lens, picture)
             label = expert.step(None, now, seen.twist)
             frames.append(frame)
             rows.append((now - last_frame_s, *_row(seen, expert.asked, plan.cup_hidden)))

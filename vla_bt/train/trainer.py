@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_bt.camera.lens import Picture
 from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError
@@ -201,9 +202,9 @@ class Trainer:
         count = settings.dagger_worlds if number else settings.worlds
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
-        size = image.frame_width, image.frame_height
+        picture = Picture(image.frame_width, image.frame_height, image.fovy_deg)
         shares = settings.no_cup, settings.wide_surfaces
-        return [Job(first + i, hard_world(i, settings.hard_share), driver, *size, *shares) for i in range(count)]
+        return [Job(first + i, hard_world(i, settings.hard_share), driver, picture, *shares) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):
@@ -246,7 +247,8 @@ class Trainer:
     def _collect_validation(self) -> list[Path]:
         image = self.config.image
         seeds = range(VALIDATION_SEEDS.start + 50_000, VALIDATION_SEEDS.start + 50_000 + _VALIDATION_WORLDS)
-        jobs = [Job(seed, seed % 2 == 1, "", image.frame_width, image.frame_height) for seed in seeds]
+        picture = Picture(image.frame_width, image.frame_height, image.fovy_deg)
+        jobs = [Job(seed, seed % 2 == 1, "", picture) for seed in seeds]
         return collect(jobs, self.folder / "data-validation", self.settings.jobs, self._count("validation: shard"))
 
     def _count(self, what: str) -> Callable[[int, int], None]:

@@ -40,10 +40,8 @@ def try_out(policy: NetworkPolicy, seed: int, hard: bool, wide_surfaces: float =
     plan = Practice(side, latency_s=0.15 if hard else 0.1, pushes=draw_pushes(rng) if hard else (), limit_s=30.0)
     policy.reset(draw_sentence(rng, side, len(scene.boxes), "validation"))
     world = SimWorld(scene)
-    size = (policy.info.frame_width, policy.info.frame_height)
-    drive = practise(
-        world, plan, lambda frame, now, twist, label: policy.step(frame, now, twist), size, (scene.cup.x, scene.cup.y)
-    )
+    cup = (scene.cup.x, scene.cup.y)
+    drive = practise(world, plan, lambda frame, now, twist, label: policy.step(frame, now, twist), policy.info.picture, cup)
     world.close()
     return Trial(seed, hard, drive.ok, why(drive))
 

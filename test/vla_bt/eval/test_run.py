@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vla_bt.camera.lens import Picture
 from vla_bt.eval.job import Counts, Job
 from vla_bt.eval.run import ScenarioRun, contact_sheet, run_job
 from vla_bt.eval.scenario import jobs_of, load_scenario
@@ -106,10 +107,13 @@ def test_a_larger_camera_changes_the_frames_but_not_what_they_show() -> None:
     for run in (small, large):
         for _ in range(3):
             run.step()
-    assert small._frame(1, 128, 72).shape == (72, 128, 3)  # type: ignore[union-attr]
-    seen = large._frame(1, 128, 72)
-    assert seen is not None
-    assert seen.shape == (720, 1280, 3)
+    rendered, reduced = (run._frame(1, Picture(128, 72)) for run in (small, large))
+    assert rendered is not None
+    assert reduced is not None
+    assert rendered.shape == reduced.shape == (72, 128, 3)
+    difference = np.abs(rendered.astype(int) - reduced)
+    assert 0.0 < difference.mean() < 6.0
+    assert small.robot.frames_digest.digest() != large.robot.frames_digest.digest()
     small.close()
     large.close()
 
@@ -117,9 +121,9 @@ def test_a_larger_camera_changes_the_frames_but_not_what_they_show() -> None:
 def test_noise_of_the_script_reaches_the_policy() -> None:
     run = ScenarioRun(job(MODE, GOAL, Event(0.0, "camera_noise", 30.0)))
     run.step()
-    noisy = run._frame(run.robot.newest_sequence, 64, 36)
+    noisy = run._frame(run.robot.newest_sequence, Picture(64, 36))
     run.noise = 0.0
-    plain = run._frame(run.robot.newest_sequence, 64, 36)
+    plain = run._frame(run.robot.newest_sequence, Picture(64, 36))
     run.close()
     assert noisy is not None
     assert plain is not None

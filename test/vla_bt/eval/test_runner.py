@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vla_bt.camera.lens import Picture
 from vla_bt.cli.main import main
 from vla_bt.eval import runner
 from vla_bt.eval.job import Job
@@ -282,7 +283,7 @@ def test_light_that_goes_out_darkens_what_the_policy_sees() -> None:
         means = []
         for _ in range(12):
             run.step()
-            frame = run._frame(run.robot.newest_sequence, 64, 36)
+            frame = run._frame(run.robot.newest_sequence, Picture(64, 36))
             if frame is not None:
                 means.append((run.robot.now(), float(frame.mean())))
         dark = [mean for at, mean in means if at <= 0.29]

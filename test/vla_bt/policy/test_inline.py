@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vla_bt.camera.lens import Picture
 from vla_bt.policy.config import load_preset
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.inline import InlineClient
@@ -22,10 +23,10 @@ class World:
     def now(self) -> float:
         return self.now_s
 
-    def frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:
+    def frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
         if sequence == 13:
             return None
-        return np.random.default_rng(sequence).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return np.random.default_rng(sequence).integers(0, 256, (picture.height, picture.width, 3), dtype=np.uint8)
 
 
 def client(world: World, latency_s: float = 0.15) -> InlineClient:

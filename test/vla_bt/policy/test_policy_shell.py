@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from vla_bt.camera.lens import Picture
 from vla_bt.camera.ring import FrameRingWriter, ring_path
 from vla_bt.cli.main import main
 from vla_bt.cli.policy_shell import COMMANDS, Shell
@@ -87,7 +88,7 @@ def test_a_picture_a_video_and_an_episode_are_sources(tmp_path: Path) -> None:
     red = np.zeros((40, 60, 3), np.uint8)
     red[..., 2] = 200  # files are BGR
     cv2.imwrite(str(tmp_path / "room.png"), red)
-    frame = FrameSource(str(tmp_path / "room.png"), tmp_path).next(30, 20)
+    frame = FrameSource(str(tmp_path / "room.png"), tmp_path).next(Picture(30, 20))
     assert frame.pixels.shape == (20, 30, 3)
     assert frame.pixels[5, 5].tolist() == [200, 0, 0]
 
@@ -96,7 +97,7 @@ def test_a_picture_a_video_and_an_episode_are_sources(tmp_path: Path) -> None:
         writer.write(np.full((40, 60, 3), value, np.uint8))
     writer.release()
     video = FrameSource(str(tmp_path / "drive.avi"), tmp_path)
-    seen = [video.next(60, 40) for _ in range(5)]
+    seen = [video.next(Picture(60, 40)) for _ in range(5)]
     assert [round(float(frame.pixels.mean()) / 120) for frame in seen] == [0, 1, 2, 0, 1], "it starts over"
     assert all(later.time_s > earlier.time_s for earlier, later in itertools.pairwise(seen))
 
@@ -106,21 +107,21 @@ def test_a_picture_a_video_and_an_episode_are_sources(tmp_path: Path) -> None:
         file["action_event_types"] = np.array([b"episode_start", b"start_action"])
         file.attrs["num_frames"] = 2
     episode = FrameSource(str(tmp_path / "episode.h5"), tmp_path)
-    assert episode.next(60, 40).pixels[0, 0].tolist() == [0, 0, 200], "an episode is RGB as it stands"
-    assert episode.next(60, 40).name == "episode.h5 frame 1"
+    assert episode.next(Picture(60, 40)).pixels[0, 0].tolist() == [0, 0, 200], "an episode is RGB as it stands"
+    assert episode.next(Picture(60, 40)).name == "episode.h5 frame 1"
 
 
 def test_the_running_camera_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_CAMERA_WAIT_S", 0.05)
     with pytest.raises(SettingsError, match="no new frame within"):
-        FrameSource("camera", tmp_path).next(64, 36)
+        FrameSource("camera", tmp_path).next(Picture(64, 36))
     ring = FrameRingWriter(ring_path(tmp_path), 64, 36)
     ring.write(np.full((36, 64, 3), 7, np.uint8), 1.0, 2.0)
     source = FrameSource("camera", tmp_path)
-    frame = source.next(64, 36)
+    frame = source.next(Picture(64, 36))
     assert (int(frame.pixels[0, 0, 0]), frame.time_s, frame.name) == (7, 2.0, "camera frame 1")
     with pytest.raises(SettingsError, match="no new frame within"):
-        source.next(64, 36)
+        source.next(Picture(64, 36))
     ring.close()
 
 

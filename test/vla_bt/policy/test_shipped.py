@@ -42,7 +42,7 @@ def drive(name: str, seed: int, sentence: str, limit_s: float = 25.0, side: str 
         world,
         Practice(side, limit_s=limit_s),
         lambda frame, now, twist, label: pilot.step(frame, now, twist),
-        (pilot.info.frame_width, pilot.info.frame_height),
+        pilot.info.picture,
         (scene.cup.x, scene.cup.y),
     )
     world.close()

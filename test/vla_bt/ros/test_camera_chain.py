@@ -28,13 +28,15 @@ from nav_msgs.msg import Odometry  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import BatteryState, Image, LaserScan  # noqa: E402
+from sensor_msgs.msg import BatteryState, CameraInfo, Image, LaserScan  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
+from vla_bt.camera.lens import UNKNOWN, Lens, lens_of  # noqa: E402
 from vla_bt.camera.ring import FrameRingReader, ring_path  # noqa: E402
 from vla_bt.port import FrameInfo  # noqa: E402
 from vla_bt.ros import qos  # noqa: E402
-from vla_bt.ros.images import message_of  # noqa: E402
+from vla_bt.ros.images import camera_info_of, message_of  # noqa: E402
+from vla_bt.sim.scenes import make_scene  # noqa: E402
 from vla_bt.sim.truth import TruthReader  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -188,6 +190,7 @@ def test_the_simulated_robot_is_a_robot_over_ros(bench: Bench) -> None:
     assert len(frames) >= 0.95 * received, "a reader that looks often sees them all"
     assert set_fault("none")
     assert (last.width, last.height) == (1280, 720)
+    assert last.lens == pytest.approx(lens_of(make_scene("1box_hori_left", seed=3).camera.fovy_deg, 1280, 720), rel=1e-5)
     lags = [info.received_s - info.stamp_s for info in frames]
     assert max(lags) - min(lags) < 0.2, "none waited anywhere"
     assert len({info.signature for info in frames}) == 1, "nothing moved, nothing flickered"
@@ -269,7 +272,7 @@ def test_a_video_is_published_whole_and_ends(bench: Bench, tmp_path: Path) -> No
         pictures.append(np.frombuffer(message.data, np.uint8).reshape(720, 1280, 3)[::60, ::60].copy())
 
     bench.node.create_subscription(Image, "camera/image", heard, qos.IMAGE)
-    camera = bench.start("camera_node", "--source", str(tmp_path / "a.avi"), "--rate", "20")
+    camera = bench.start("camera_node", "--source", str(tmp_path / "a.avi"), "--rate", "20", "--fovy", "45")
     assert camera.wait(timeout=ARRIVAL_S) == 0, "at the file's end the node ends"
     reds = [round(float(picture[:, 10, 0].mean()) / 6) for picture in pictures]
     assert reds == sorted(reds)
@@ -282,7 +285,41 @@ def test_a_video_is_published_whole_and_ends(bench: Bench, tmp_path: Path) -> No
     assert np.median(np.diff(stamps)) == pytest.approx(0.05, abs=0.02)
     info = bench.until(lambda: bench.reader.latest(), "the last frame in the ring")
     assert (info.width, info.height) == (1280, 720)
+    assert info.lens == pytest.approx(lens_of(45.0, 1280, 720), rel=1e-5)
     assert bench.end([bridge], signal.SIGTERM) == [0]
+
+
+def test_a_calibration_counts_for_the_frames_it_belongs_to(bench: Bench) -> None:
+    bridge = bench.start("camera_bridge")
+    images = bench.node.create_publisher(Image, "camera/image", qos.IMAGE)
+    infos = bench.node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE)
+    bench.until(lambda: images.get_subscription_count() and infos.get_subscription_count(), "the bridge")
+    image = message_of(np.full((48, 64, 3), 7, np.uint8), 5.0, "camera")
+    lens = Lens(0.75, 0.5)
+
+    def newest(info: CameraInfo | None) -> FrameInfo | None:
+        if info is not None:
+            infos.publish(info)
+        images.publish(image)
+        return bench.reader.latest()
+
+    def told(words: str) -> bool:
+        row = bench.rows.get("/camera_bridge", (b"", ""))
+        return words in row[1] or words in bench.values.get("/camera_bridge", {}).get("fovy_deg", "")
+
+    found = bench.until(lambda: newest(None), "a frame without a calibration")
+    assert found.lens == UNKNOWN
+    bench.until(lambda: (newest(None), told("unknown"))[1], "that it isn't known")
+    good = camera_info_of(lens, image)
+    bench.until(lambda: (info := newest(good)) and info.lens == lens, "a frame with it")
+    bench.until(lambda: (newest(good), told("53.1"))[1], "the field of view in the diagnostics")
+    cut = camera_info_of(lens, image)
+    cut.height = 64
+    bench.until(lambda: (info := newest(cut)) and info.lens == UNKNOWN, "a calibration of another part of the sensor")
+    bench.until(lambda: (newest(cut), told("not of frames of 64x48"))[1], "why")
+    none = CameraInfo(width=64, height=48)
+    bench.until(lambda: (newest(none), told("is no calibration"))[1], "what an uncalibrated driver sends")
+    assert bench.end([bridge]) == [0]
 
 
 def test_pictures_that_do_not_fit_never_reach_the_ring(bench: Bench) -> None:

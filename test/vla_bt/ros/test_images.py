@@ -9,7 +9,8 @@ pytest.importorskip("sensor_msgs.msg")
 
 from sensor_msgs.msg import Image
 
-from vla_bt.ros.images import ImageError, message_of, pixels_of
+from vla_bt.camera.lens import Lens
+from vla_bt.ros.images import ImageError, camera_info_of, lens_from, message_of, pixels_of
 
 
 def random_pixels(width: int = 13, height: int = 7) -> np.ndarray:
@@ -60,3 +61,12 @@ def test_bgr_and_padded_rows_become_rgb() -> None:
 def test_what_does_not_fit_is_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ImageError, match=words):
         pixels_of(message(**changes))
+
+
+@pytest.mark.parametrize("focal", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_camera_without_a_calibration_has_no_lens(focal: float) -> None:
+    info = camera_info_of(Lens(0.5, 0.3), message())
+    assert lens_from(info) == pytest.approx((0.5, 0.3))
+    info.k = np.array([focal, *info.k[1:]])
+    with pytest.raises(ImageError, match="is no calibration"):
+        lens_from(info)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vla_bt.camera.lens import Picture
 from vla_bt.cli.main import main
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.saved import load_policy
@@ -165,7 +166,7 @@ def test_hard_worlds_come_as_the_share_says_and_tenths_as_ever() -> None:
 
 def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Path) -> None:
     drives = tmp_path / "drives"
-    collect([Job(1_999_999, False, "", 128, 72)], drives, 1, lambda done, total: None)
+    collect([Job(1_999_999, False, "", Picture(128, 72))], drives, 1, lambda done, total: None)
     said: list[str] = []
     first = Trainer(replace(SMALL, epochs=1, dagger_rounds=0), tmp_path / "first", said.append, data=drives)
     figures = first.run()
