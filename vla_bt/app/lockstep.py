@@ -205,10 +205,10 @@ class LockstepRobot:
         """Sequence of the newest frame, 0 before the first."""
         return self._sequence
 
-    def policy_frame(self, sequence: int, picture: Picture, size: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
-        """Render a recent frame as a policy wants to see it, out of a camera's frame of ``size`` if one is said."""
+    def policy_frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
+        """Render a recent frame as a policy wants to see it; None when it is gone."""
         lens = self.world.lens
-        frame = self.render_frame(sequence, *(size or whole_size(picture, lens)))
+        frame = self.render_frame(sequence, *whole_size(picture, lens))
         return None if frame is None else framed(frame, lens, picture)
 
     def render_frame(self, sequence: int, width: int, height: int) -> NDArray[np.uint8] | None:

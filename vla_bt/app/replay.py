@@ -133,7 +133,7 @@ class ReplayRobot:
         moment = self._moments.get(sequence)
         return moment.image.copy() if moment is not None else None
 
-    def shrunk_frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
+    def policy_frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
         """Return a recorded picture as a policy wants to see it, made as the policy worker makes it; its camera isn't known."""
         moment = self._moments.get(sequence)
         return None if moment is None else framed(moment.image, UNKNOWN, picture)
@@ -221,7 +221,7 @@ def replay(episodes: list[Episode], policy: str, settings: TreeSettings) -> tupl
         policy_output_timeout_s=LONGEST_ANSWER_S,  # when an answer came is not recorded; it was fresh when it was followed
     )
     robot = ReplayRobot(moments, settings)
-    client = InlineClient(_policy(policy, robot, episodes), robot.shrunk_frame, robot.now)
+    client = InlineClient(_policy(policy, robot, episodes), robot.policy_frame, robot.now)
     memory = MemoryMonitor(settings)
     memory.sample()
     resources = Resources(settings, RobotView(robot), client, None, memory, load_causes())

@@ -4,7 +4,7 @@ Promises: what stands at an angle stands at one place of the picture, whatever t
 narrower one's gets a border of one colour. The axis is taken to be at the centre; distortion is left as it is. Of a camera
 that nobody knows, the whole picture is resized.
 
-Why: the nearer half of a cup's width is a matter of centimetres, and how large a cup looks is as much the lens as the distance.
+Why: how large a thing looks is as much the lens as the distance, so who isn't told the lens can't tell the distance.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Image8 = NDArray[np.uint8]
-
 BORDER = (123, 117, 104)
 """Mean colour of CLIP's pictures: to the encoders it is nothing."""
 _LARGEST_RENDERING = 2.5  # of the wanted size: what is cut from a wider view than that may be coarser
-_SNAP_PX = 2  # a rendering is made of the size that needs no resizing; rounding must not bring it back
+_SNAP_PX = 2  # what :func:`whole_size` names needs no resizing, and rounding must not bring it back
 
 
 class Lens(NamedTuple):
@@ -61,10 +59,10 @@ def scales(picture: Picture, lens: Lens) -> tuple[float, float]:
 def whole_size(picture: Picture, lens: Lens) -> tuple[int, int]:
     """Return the size [px] of the camera's whole picture in which :func:`framed` finds its part without resizing it."""
     across, up = (min(scale, _LARGEST_RENDERING) for scale in scales(picture, lens))
-    return tuple(max(2, size + 2 * round(size * (k - 1) / 2)) for size, k in ((picture.width, across), (picture.height, up)))  # type: ignore[return-value]
+    return _scaled(picture.width, across), _scaled(picture.height, up)
 
 
-def framed(pixels: Image8, lens: Lens, picture: Picture) -> Image8:
+def framed(pixels: NDArray[np.uint8], lens: Lens, picture: Picture) -> NDArray[np.uint8]:
     """Bring a camera's picture to what a policy wants.
 
     Parameters
@@ -96,10 +94,15 @@ def framed(pixels: Image8, lens: Lens, picture: Picture) -> Image8:
     return whole
 
 
+def _scaled(size: int, scale: float) -> int:
+    """Return a size times a scale, even where ``size`` is and odd where it is: so both have one centre."""
+    return max(2 - size % 2, size + 2 * round(size * (scale - 1) / 2))
+
+
 def _cut(there: int, wanted: int, scale: float) -> tuple[int, int, int]:
     """Return where the used part of ``there`` pixels begins, how long it is, and how many of ``wanted`` it fills."""
     if scale <= 1.0:
-        return 0, there, min(wanted, max(2, wanted + 2 * round(wanted * (scale - 1) / 2)))
+        return 0, there, _scaled(wanted, scale)
     part = max(1, round(there / scale))
     if there >= wanted and abs(part - wanted) <= _SNAP_PX:
         part = wanted

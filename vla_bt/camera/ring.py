@@ -214,9 +214,10 @@ class FrameRingReader:
             mapping = self._follow()
             if mapping is None:
                 return None
-            frames = [info for slot in range(mapping.slots) if (info := self._info(mapping, slot)) is not None]
-            self.problem = "" if frames else f"{self.path}: no frame yet"
-            return max(frames, key=lambda info: info.sequence, default=None)
+            newest_first = np.argsort(mapping.words[:, _END])[::-1]  # a writer may be at any of them: the first whole one counts
+            found = next((info for slot in newest_first.tolist() if (info := self._info(mapping, slot)) is not None), None)
+            self.problem = "" if found is not None else f"{self.path}: no frame yet"
+            return found
 
     def copy(self, sequence: int) -> NDArray[np.uint8] | None:
         """Copy the pixels (height, width, 3) RGB of a frame; None when it was overwritten, torn or never there."""

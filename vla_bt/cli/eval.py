@@ -57,8 +57,8 @@ def add_parser(subparsers: Any) -> None:
         "--camera",
         action="append",
         metavar="WxH",
-        help="render the policy's frames at this size (default: own, the one it asks for); several times to compare: the same "
-        "worlds at each, and success may differ by 5 points",
+        help="render a camera's frames of this size and reduce them as on a robot (default: own, rendered as the policy takes "
+        "them); several times to compare: the same worlds with each, and success may differ by 5 points",
     )
     parser.add_argument("--where", nargs="+", default=[], metavar="NAME=VALUE", help="only runs with this scene, seed, cell, ...")
     parser.add_argument("--ros", action="store_true", help="30 of the runs, each in lockstep and over the real processes")

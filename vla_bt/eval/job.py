@@ -90,7 +90,7 @@ class Job:
     counts : Counts
         What else has to hold.
     camera : tuple of (width, height) or empty
-        Size of the frames [px] when it is not the one the policy asks for.
+        Size of the camera's frames [px], which are reduced as on a robot; empty: they are rendered as the policy takes them.
     policy_latency_s : float
         From a frame to the policy's answer [s].
     time_limit_s : float

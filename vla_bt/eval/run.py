@@ -23,7 +23,7 @@ from py_trees.blackboard import Blackboard
 from vla_bt.app.drive import CLOSED, SETTLE_S, LockstepRun
 from vla_bt.app.lockstep import plain
 from vla_bt.app.snapshot import to_text, tree_snapshot
-from vla_bt.camera.lens import Picture
+from vla_bt.camera.lens import Picture, framed, whole_size
 from vla_bt.eval.job import Job
 from vla_bt.eval.judge import Claim, GoalLog, Tick, judge, outcome_of
 from vla_bt.eval.script import Event
@@ -123,13 +123,16 @@ class ScenarioRun(LockstepRun):
         return FaultyClient(policy, source, self.robot.now, self.policy_latency_s)
 
     def _frame(self, sequence: int, picture: Picture) -> NDArray[np.uint8] | None:
-        """Render what the policy sees, out of a frame of the camera's size if the job says one, in the script's light."""
-        camera = self.job.camera
-        frame = self.robot.policy_frame(sequence, picture, (camera[0], camera[1]) if camera else None)
-        if frame is None or (self.noise == 0.0 and self.light == 1.0):
-            return frame
-        grain = np.random.default_rng([self.job.seed, sequence, 263]).normal(0.0, self.noise, frame.shape)
-        return np.clip(self.light * frame + grain, 0, 255).astype(np.uint8)
+        """Render what the camera saw, in the script's light and noise (and at the job's size), as the policy sees it."""
+        lens = self.world.lens
+        width, height = self.job.camera or whole_size(picture, lens)
+        frame = self.robot.render_frame(sequence, width, height)
+        if frame is None:
+            return None
+        if self.noise != 0.0 or self.light != 1.0:
+            grain = np.random.default_rng([self.job.seed, sequence, 263]).normal(0.0, self.noise, frame.shape)
+            frame = np.clip(self.light * frame + grain, 0, 255).astype(np.uint8)
+        return framed(frame, lens, picture)
 
     # ------------------------------------------------------------------ the script
 

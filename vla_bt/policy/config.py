@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from vla_bt.camera.lens import Picture
 from vla_bt.settings import SettingsError, check, config_path, read_yaml, setting
 
 # What each feature is made from, and the forms it comes in: one vector, a vector that keeps where things are, or a sequence.
@@ -56,6 +57,11 @@ class ImageConfig:
         0.0, "vertical field of view every camera's frame is cut or framed to [deg]; 0: left as it is", 0.0, 150.0
     )
     stem: tuple[int, ...] = setting((), "channels of stride-2 convolutions before the transformers; empty: raw pixels", 4, 1024)
+
+    @property
+    def picture(self) -> Picture:
+        """What is asked of the camera."""
+        return Picture(self.frame_width, self.frame_height, self.fovy_deg)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ whatever features are taken from it; every feature keeps its name, so that train
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -131,8 +131,8 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.normalise = nn.GroupNorm(1, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(cast(nn.Parameter, self.second.bias))
+        for weight in self.second.parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, grid: Tensor) -> Tensor:
         """Return (frames, channels, height, width), as it came in; none below zero."""

@@ -27,7 +27,7 @@ _PREFIX = struct.Struct("<4sH")
 _GOAL = struct.Struct("<Q")
 _STEP = struct.Struct("<QQd3d")
 _RESULT = struct.Struct("<IQQdddBB")
-_INFO = struct.Struct("<IIIBdB")
+_INFO = struct.Struct("<IIIdBdB")
 _HEARTBEAT = struct.Struct("<IBQQ")
 _ERROR = struct.Struct("<IBQQ")
 _GRADE = struct.Struct("<B")
@@ -177,19 +177,17 @@ def pack_info(worker: WorkerInfo) -> bytes:
     info = worker.info
     texts = (info.name[:_MAX_TEXT], info.label[:_MAX_TEXT], info.weights_hash[:_MAX_TEXT])
     tail = "\0".join(text.replace("\0", " ") for text in texts).encode()
-    return _record(
-        INFO, _INFO, worker.pid, info.frame_width, info.frame_height, info.needs_frame, worker.busy_s, worker.grade, tail=tail
-    )
+    return _record(INFO, _INFO, worker.pid, *info.picture, info.needs_frame, worker.busy_s, worker.grade, tail=tail)
 
 
 def unpack_info(data: bytes) -> WorkerInfo:
     """Decode what the worker says of its policy."""
     body = body_of(data, INFO)
-    pid, width, height, needs_frame, busy_s, grade = unpack(_INFO, body[: _INFO.size])
+    pid, width, height, fovy_deg, needs_frame, busy_s, grade = unpack(_INFO, body[: _INFO.size])
     texts = _text(body[_INFO.size :]).split("\0")
     if len(texts) != 3:
         raise WireError(f"info holds {len(texts)} texts, expected 3")
-    info = PolicyInfo(texts[0], texts[1], int(width), int(height), texts[2], bool(needs_frame))
+    info = PolicyInfo(texts[0], texts[1], int(width), int(height), texts[2], bool(needs_frame), float(fovy_deg))
     return WorkerInfo(int(pid), info, float(busy_s), _grade(grade))
 
 

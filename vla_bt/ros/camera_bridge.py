@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vla_bt.camera.lens import UNKNOWN
 from vla_bt.camera.ring import FrameRingWriter, RingError, ring_path
+from vla_bt.port import FrameInfo
 from vla_bt.ros import qos
 from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
@@ -45,9 +46,10 @@ class CameraBridge:
         except RingError as error:
             raise SettingsError(str(error)) from None
         self._node = node
-        self._frames = self._refused = self._sequence = 0
-        self._problem = self._lens_problem = ""
-        self._lens, self._aspect = UNKNOWN, 0.0
+        self._frames = self._refused = 0
+        self._problem = self._uncalibrated = ""
+        self._newest: FrameInfo | None = None
+        self._lens, self._aspect = UNKNOWN, 0.0  # as the calibration says
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         self._image = node.create_subscription(Image, "camera/image", self._on_image, qos.IMAGE)
         node.create_subscription(CameraInfo, "camera/camera_info", self._on_info, qos.IMAGE)
@@ -59,43 +61,47 @@ class CameraBridge:
         stamp = message.header.stamp
         try:
             pixels = pixels_of(message)
-            same = abs(self._aspect * message.height / message.width - 1.0) < SAME_SHAPE
-            lens = self._lens if same else UNKNOWN
-            info = self._ring.write(pixels, stamp.sec + 1e-9 * stamp.nanosec, received_s, lens)
+            lens = self._lens if self._belongs_to(message.width, message.height) else UNKNOWN
+            self._newest = self._ring.write(pixels, stamp.sec + 1e-9 * stamp.nanosec, received_s, lens)
         except (ImageError, RingError) as error:
             self._refused += 1
             self._problem = str(error)
             self._node.get_logger().error(f"camera/image: frame refused: {error}", throttle_duration_sec=5.0)
             return
         self._frames += 1
-        self._sequence = info.sequence
-        if self._lens.known:
-            self._lens_problem = "" if same else f"camera_info is not of frames of {message.width}x{message.height}"
+
+    def _belongs_to(self, width: int, height: int) -> bool:
+        """Tell whether the calibration is of the part of the sensor that frames of this size show."""
+        return abs(self._aspect * height / width - 1.0) < SAME_SHAPE
 
     def _on_info(self, message: CameraInfo) -> None:
         try:
-            self._lens, self._aspect = lens_from(message), message.width / message.height
+            self._lens, self._aspect, self._uncalibrated = lens_from(message), message.width / message.height, ""
         except ImageError as error:
-            self._lens, self._lens_problem = UNKNOWN, str(error)
+            self._lens, self._uncalibrated = UNKNOWN, str(error)
             self._node.get_logger().warning(f"camera/camera_info: {error}", throttle_duration_sec=60.0)
 
     def _report(self) -> None:
         now_s = time.monotonic()
         rate_hz = self._frames / (now_s - self._reported_s)
+        newest = self._newest
+        lens_problem = self._uncalibrated
+        if newest is not None and self._lens.known and not self._belongs_to(newest.width, newest.height):
+            lens_problem = f"camera_info is not of frames of {newest.width}x{newest.height}"
         if self._refused:
             level, message = DiagnosticStatus.ERROR, f"frames refused: {self._problem}"
         elif not self._frames:
             level, message = DiagnosticStatus.WARN, f"no frame on {self._image.topic_name}"
-        elif self._lens_problem:
-            level, message = DiagnosticStatus.WARN, self._lens_problem
+        elif lens_problem:
+            level, message = DiagnosticStatus.WARN, lens_problem
         else:
             level, message = DiagnosticStatus.OK, f"{rate_hz:.1f} frames a second"
-        known = self._lens.known and not self._lens_problem
+        known = self._lens.known and not lens_problem
         fovy = round(math.degrees(2 * math.atan(self._lens.y)), 1) if known else "unknown: no calibration on camera/camera_info"
         values: dict[str, object] = {
             "rate_hz": round(rate_hz, 2),
             "refused": self._refused,
-            "sequence": self._sequence,
+            "sequence": newest.sequence if newest is not None else 0,
             "fovy_deg": fovy,
         }
         diagnose(self._node, self._diagnostics, level, message, values)

@@ -54,7 +54,8 @@ class CameraNode:
         self._reported_s = time.monotonic()
         self._failure: BaseException | None = None
         self._image = node.create_publisher(Image, "camera/image", qos.IMAGE)
-        self._info = node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE) if self._settings.fovy_deg else None
+        self._lens = lens_of(self._settings.fovy_deg, self._settings.width, self._settings.height)
+        self._info = node.create_publisher(CameraInfo, "camera/camera_info", qos.IMAGE) if self._lens.known else None
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._stop = threading.Event()
@@ -87,8 +88,7 @@ class CameraNode:
                 fitted = fit(pixels, self._settings.width, self._settings.height)
                 image = message_of(fitted, stamp_s, self._settings.frame_id)
                 if self._info is not None:
-                    lens = lens_of(self._settings.fovy_deg, image.width, image.height)
-                    self._info.publish(camera_info_of(lens, image))
+                    self._info.publish(camera_info_of(self._lens, image))
                 self._image.publish(image)
                 self._frames += 1
                 due_s = max(due_s + period_s, time.monotonic() - period_s)

@@ -164,7 +164,8 @@ def collect_shard(jobs: list[Job], path: Path) -> Path:
     fresh = path.with_suffix(f".{os.getpid()}.tmp")
     arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     with fresh.open("wb") as file:
-        np.savez(file, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
+        seen = np.array(jobs[0].picture.fovy_deg)
+        np.savez(file, fovy_deg=seen, lengths=np.array(lengths), sides=np.array(sides), boxes=np.array(boxes), **arrays)
     fresh.rename(path)
     return path
 

@@ -51,7 +51,10 @@ _STRANGE = 0.12
 
 @dataclass(frozen=True)
 class Sequence:
-    """One drive: arrays as in :class:`vla_bt.train.practice.Drive`, and where it was told to pass."""
+    """One drive: arrays as in :class:`vla_bt.train.practice.Drive`, where it was told to pass, and through which lens it saw.
+
+    ``fovy_deg`` is as in :class:`vla_bt.camera.lens.Picture`; None where the drive doesn't tell.
+    """
 
     frames: NDArray[np.uint8]
     elapsed: NDArray[np.float32]
@@ -62,6 +65,7 @@ class Sequence:
     known: NDArray[np.float32]
     side: str
     boxes: int
+    fovy_deg: float | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -97,6 +101,7 @@ def _read_shard(path: Path) -> list[Sequence]:
     with np.load(path, allow_pickle=False) as shard:
         arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
         lengths, sides, boxes = shard["lengths"], shard["sides"], shard["boxes"]
+        fovy_deg = float(shard["fovy_deg"]) if "fovy_deg" in shard else None
     count = len(arrays["stop"])
     for name, shape in _SHAPES.items():
         array = arrays[name]
@@ -109,7 +114,7 @@ def _read_shard(path: Path) -> list[Sequence]:
         raise ValueError("sides or boxes are none of practice")
     ends = np.cumsum(lengths)
     return [
-        Sequence(**{name: array[start:end] for name, array in arrays.items()}, side=str(side), boxes=int(many))
+        Sequence(**{name: array[start:end] for name, array in arrays.items()}, side=str(side), boxes=int(many), fovy_deg=fovy_deg)
         for start, end, side, many in zip(ends - lengths, ends, sides, boxes, strict=True)
     ]
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_bt.camera.lens import Picture
 from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy, save_policy
 from vla_bt.settings import SettingsError
@@ -198,11 +197,11 @@ class Trainer:
     # ------------------------------------------------------------------ the parts of a round
 
     def _jobs(self, number: int) -> list[Job]:
-        settings, image = self.settings, self.config.image
+        settings = self.settings
         count = settings.dagger_worlds if number else settings.worlds
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
-        picture = Picture(image.frame_width, image.frame_height, image.fovy_deg)
+        picture = self.config.image.picture
         shares = settings.no_cup, settings.wide_surfaces
         return [Job(first + i, hard_world(i, settings.hard_share), driver, picture, *shares) for i in range(count)]
 
@@ -234,6 +233,11 @@ class Trainer:
                     f"{self._data}: its pictures are {width}x{height}; policy {self.settings.policy} takes "
                     f"{image.frame_width}x{image.frame_height}"
                 )
+            if sequence.fovy_deg not in (None, image.fovy_deg):
+                raise SettingsError(
+                    f"{self._data}: it was seen through a lens of {sequence.fovy_deg:g} degrees (0: the camera's own); "
+                    f"policy {self.settings.policy} has image.fovy_deg {image.fovy_deg:g}"
+                )
 
     def _read_episodes(self) -> list[Path]:
         image = self.config.image
@@ -245,10 +249,8 @@ class Trainer:
         return write_shards(self._episodes, self.folder / "data-episodes", (image.frame_width, image.frame_height), shown)
 
     def _collect_validation(self) -> list[Path]:
-        image = self.config.image
         seeds = range(VALIDATION_SEEDS.start + 50_000, VALIDATION_SEEDS.start + 50_000 + _VALIDATION_WORLDS)
-        picture = Picture(image.frame_width, image.frame_height, image.fovy_deg)
-        jobs = [Job(seed, seed % 2 == 1, "", picture) for seed in seeds]
+        jobs = [Job(seed, seed % 2 == 1, "", self.config.image.picture) for seed in seeds]
         return collect(jobs, self.folder / "data-validation", self.settings.jobs, self._count("validation: shard"))
 
     def _count(self, what: str) -> Callable[[int, int], None]:

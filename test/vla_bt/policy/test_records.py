@@ -76,7 +76,7 @@ def test_a_non_finite_result_must_say_so() -> None:
 
 @given(TEXT, TEXT, st.booleans(), st.booleans())
 def test_info_and_error(name: str, label: str, flag: bool, other: bool) -> None:
-    worker = WorkerInfo(7, PolicyInfo(name, label, 128, 72, "ab" * 32, flag), 0.25)
+    worker = WorkerInfo(7, PolicyInfo(name, label, 128, 72, "ab" * 32, flag, 50.5), 0.25)
     assert records.unpack_info(records.pack_info(worker)) == worker
     error = WorkerError(7, 1, 2, label, flag, other)
     assert records.unpack_error(records.pack_error(error)) == error

@@ -18,7 +18,7 @@ from vla_bt.words import Twist
 
 pytestmark = pytest.mark.sim
 
-SIZE = Picture(32, 18)
+PICTURE = Picture(32, 18)
 
 
 def as_told(frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
@@ -33,7 +33,7 @@ def drive(side: str, seed: int = 3, hidden: bool = False) -> Drive:
     scene = make_scene("1box_vert_left", seed=seed)
     world = SimWorld(hide_cup(scene) if hidden else scene)
     plan = Practice(side, cup_hidden=hidden)
-    done = practise(world, plan, as_told, SIZE, (scene.cup.x, scene.cup.y))
+    done = practise(world, plan, as_told, PICTURE, (scene.cup.x, scene.cup.y))
     world.close()
     return done
 
@@ -43,7 +43,7 @@ def test_the_expert_reaches_the_cup_on_the_told_side_and_the_labels_say_how() ->
         done = drive(side)
         assert done.ok
         count = len(done.stop)
-        assert done.frames.shape == (count, SIZE.height, SIZE.width, 3)
+        assert done.frames.shape == (count, PICTURE.height, PICTURE.width, 3)
         assert done.actions.shape == (count, CHUNK, 3)
         assert done.auxiliary.shape == done.known.shape == (count, AUXILIARY)
         assert done.stop[0] == 0.0
@@ -68,14 +68,14 @@ def test_looking_for_a_cup_that_is_not_there_goes_on_where_it_would_be() -> None
     for ends_there in (True, False):
         world = SimWorld(hide_cup(scene))
         plan = Practice("left", limit_s=15.0, cup_hidden=True, ends_there=ends_there)
-        lengths.append(len(practise(world, plan, silent, SIZE, cup).stop))
+        lengths.append(len(practise(world, plan, silent, PICTURE, cup).stop))
         world.close()
     assert lengths[0] < lengths[1] == 150
 
 
 def test_a_job_may_hide_the_cup_of_every_world() -> None:
     sides = [
-        bool(done.known[:, :2].any()) for share in (0.0, 1.0) for *_, done in drives_of(Job(1_000_000, False, "", SIZE, share))
+        bool(done.known[:, :2].any()) for share in (0.0, 1.0) for *_, done in drives_of(Job(1_000_000, False, "", PICTURE, share))
     ]
     assert sides == [True, True, False, False]
 
@@ -92,7 +92,7 @@ def test_noise_moves_the_robot_but_not_the_labels() -> None:
 
 def test_a_shard_is_the_same_each_time_and_holds_both_sides(tmp_path) -> None:  # type: ignore[no-untyped-def]
     seed = next(seed for seed in range(1_000_000, 1_000_100) if scene_of(seed, False).name.startswith("1box"))
-    job = Job(seed, False, "", SIZE)
+    job = Job(seed, False, "", PICTURE)
     paths = [collect_shard([job], tmp_path / name) for name in ("a.npz", "b.npz")]
     first, second = (load_sequences([path]) for path in paths)
     assert [one.side for one in first] == ["left", "right"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vla_bt.camera.lens import Picture
 from vla_bt.cli.main import main
+from vla_bt.policy.config import load_preset
 from vla_bt.policy.factory import make_policy
 from vla_bt.policy.saved import load_policy
 from vla_bt.settings import SettingsError
@@ -166,7 +166,7 @@ def test_hard_worlds_come_as_the_share_says_and_tenths_as_ever() -> None:
 
 def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Path) -> None:
     drives = tmp_path / "drives"
-    collect([Job(1_999_999, False, "", Picture(128, 72))], drives, 1, lambda done, total: None)
+    collect([Job(1_999_999, False, "", load_preset("small-cnn").image.picture)], drives, 1, lambda done, total: None)
     said: list[str] = []
     first = Trainer(replace(SMALL, epochs=1, dagger_rounds=0), tmp_path / "first", said.append, data=drives)
     figures = first.run()
@@ -195,3 +195,13 @@ def test_drives_of_another_run_are_learned_from_instead_of_new_ones(tmp_path: Pa
         Trainer(SMALL, tmp_path / "second", quiet)  # nobody has begun in it, but somebody holds it
     with pytest.raises(SettingsError, match="no drives in it"):
         Trainer(SMALL, tmp_path / "third", quiet, data=tmp_path)
+
+
+def test_drives_seen_through_another_lens_are_refused(tmp_path: Path) -> None:
+    wanted = load_preset("small-cnn").image.picture
+    drives = tmp_path / "drives"
+    collect([Job(1_999_998, False, "", wanted._replace(fovy_deg=37.5))], drives, 1, lambda done, total: None)
+    assert {sequence.fovy_deg for sequence in load_sequences(sorted(drives.glob("*.npz")))} == {37.5}
+    trainer = Trainer(replace(SMALL, epochs=1, dagger_rounds=0), tmp_path / "run", quiet, data=drives)
+    with pytest.raises(SettingsError, match=rf"a lens of 37.5 degrees .* has image.fovy_deg {wanted.fovy_deg:g}"):
+        trainer.run()
