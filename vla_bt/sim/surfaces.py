@@ -17,6 +17,8 @@ from vla_bt.sim.scenes import APART, HOUSE, SURFACES, WIDE
 from vla_bt.sim.textures import Image8, periodic_noise, to_image
 
 _SIZE = 512
+_OUTSIDE = 122
+"""Row of a cup's glaze from which on it is the outside."""
 Colour = NDArray[np.float64]
 
 
@@ -30,13 +32,15 @@ def _floor(surfaces: str, seed: int) -> Image8:
     rng = _generator(surfaces, "floor", seed)
     if surfaces == APART:
         return _pattern(rng, _SIZE, str(rng.choice(["checkers", "stripes", "dots"])), int(rng.choice([2, 4, 8])))
-    kind = rng.choice(["planks", "tiles", "carpet", "patches"], p=[0.3, 0.25, 0.25, 0.2])
+    kind = rng.choice(["planks", "tiles", "carpet", "patches", "motley"], p=[0.22, 0.18, 0.2, 0.14, 0.26])
     if kind == "planks":
         hue = rng.uniform() if rng.random() < 0.3 else rng.uniform(0.04, 0.12)
         return textures.planks(rng, _SIZE, int(rng.integers(6, 20)), (hue, rng.uniform(0.05, 0.5), rng.uniform(0.3, 0.9)))
     if kind == "tiles":
         colour = _colour(rng, 0.4, (0.25, 0.95))
         return textures.tiles(rng, _SIZE, int(rng.choice([2, 4, 8])), colour)
+    if kind == "motley":
+        return _motley(rng, _SIZE, np.array([_colour(rng, 0.6, (0.2, 0.95)) for _ in range(int(rng.integers(2, 6)))]))
     first, second = _colour(rng, 0.6, (0.2, 0.95)), _colour(rng, 0.6, (0.2, 0.95))
     if kind == "carpet":
         deep = rng.uniform(3.0, 14.0)
@@ -52,6 +56,8 @@ def _wall(surfaces: str, seed: int) -> Image8:
     rng = _generator(surfaces, "wall", seed)
     if surfaces == APART:
         return _pattern(rng, 256, str(rng.choice(["bars", "dots"])), int(rng.choice([4, 8])))
+    if rng.random() < 0.3:
+        return _motley(rng, 256, np.array([_colour(rng, 0.5, (0.3, 0.97)) for _ in range(int(rng.integers(2, 4)))]))
     paint = np.broadcast_to(_colour(rng, 0.5, (0.35, 0.97)), (256, 256, 3)).copy()
     if rng.random() < 0.3:  # another paint up to somewhere
         paint[int(rng.integers(100, 256)) :] = _colour(rng, 0.5, (0.3, 0.97))
@@ -77,7 +83,12 @@ def cardboard(surfaces: str, seed: int, sizes: tuple[float, float, float]) -> Im
     brown = _rgb(rng.uniform(0.05, 0.11), rng.uniform(0.2, 0.6), rng.uniform(0.4, 0.95))
     board = brown if rng.random() < 0.6 else _colour(rng, 0.8, (0.25, 0.95))
     band = tuple(_colour(rng, 0.9, (0.2, 0.95)).tolist()) if surfaces == APART else None
-    return textures.cardboard(seed, *sizes, board=tuple(board.tolist()), band=band)
+    image = textures.cardboard(seed, *sizes, board=tuple(board.tolist()), band=band)
+    if surfaces == WIDE and rng.random() < 0.35:
+        image = image.copy()
+        printed = periodic_noise(rng, *image.shape[:2], *rng.uniform(8.0, 60.0, 2)) > rng.uniform(0.0, 1.2)
+        image[printed] = np.rint(_colour(rng, 0.9, (0.2, 0.95)))
+    return image
 
 
 @lru_cache(maxsize=8)
@@ -87,10 +98,17 @@ def _cup(surfaces: str, seed: int) -> Image8:
     if rng.random() < 0.5:
         inside = np.array(textures.CUP_INSIDE, float)
     if surfaces == WIDE:
-        return textures.glaze(body, inside, line if rng.random() < 0.6 else body)
+        image = textures.glaze(body, inside, line if rng.random() < 0.6 else body).copy()
+        kind = rng.random()
+        if kind < 0.2:
+            image[_OUTSIDE:][periodic_noise(rng, 256 - _OUTSIDE, 256, *rng.uniform(5.0, 20.0, 2)) > rng.uniform(-0.5, 1.0)] = line
+        elif kind < 0.4:
+            for top in rng.integers(_OUTSIDE, 246, int(rng.integers(1, 4))):
+                image[top : top + int(rng.integers(8, 40))] = line
+        return image
     image = textures.glaze(body, inside, body).copy()
     stripes = (np.arange(256) * int(rng.choice([6, 10, 16])) // 256) % 2 == 1
-    image[122:, stripes] = np.rint(line)
+    image[_OUTSIDE:, stripes] = np.rint(line)
     return image
 
 
@@ -110,6 +128,21 @@ def _rgb(hue: float, saturation: float, value: float) -> Colour:
 def _colour(rng: np.random.Generator, most_saturation: float, value: tuple[float, float]) -> Colour:
     """Draw any colour, 0..255."""
     return _rgb(rng.uniform(), rng.uniform(0.0, most_saturation), rng.uniform(*value))
+
+
+def _motley(rng: np.random.Generator, size: int, colours: Colour) -> Image8:
+    """Paint cells or blotches of some colours (n, 3), with hard edges, repeating without a seam."""
+    if rng.random() < 0.5:
+        level = periodic_noise(rng, size, size, *rng.uniform(4.0, 50.0, 2))
+        index = np.digitize(level, np.sort(rng.normal(0.0, 0.8, len(colours) - 1)))
+    else:
+        cells = int(rng.integers(6, 90))
+        place = (np.arange(size // 2) + 0.5) * 2 / size
+        away = [np.abs(place[:, None] - rng.random(cells)) for _ in range(2)]
+        down, across = (np.minimum(one, 1 - one) ** 2 for one in away)
+        nearest = np.argmin(down[:, None] + across[None], axis=2)
+        index = np.kron(rng.integers(0, len(colours), cells)[nearest], np.ones((2, 2), int))
+    return to_image(colours[index] + 4.0 * periodic_noise(rng, size, size, 3.0, 3.0)[..., None])
 
 
 def _pattern(rng: np.random.Generator, size: int, kind: str, count: int) -> Image8:

@@ -58,7 +58,7 @@ class Job:
     no_cup : float
         How likely the cup is behind the wall.
     wide_surfaces : float
-        How likely the room is painted with any colours and plain patterns.
+        How likely the room is painted with any colours and patterns.
     """
 
     seed: int

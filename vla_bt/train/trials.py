@@ -33,7 +33,7 @@ class Trial:
 
 
 def try_out(policy: NetworkPolicy, seed: int, hard: bool, wide_surfaces: float = 0.0) -> Trial:
-    """Let a policy drive one validation scene; of the hard ones a share has any colours and plain patterns."""
+    """Let a policy drive one validation scene; of the hard ones a share has any colours and patterns."""
     rng = np.random.default_rng([seed, 233])
     scene = scene_of(seed, hard, wide_surfaces if hard else 0.0)
     side = "left" if rng.random() < 0.5 else "right"

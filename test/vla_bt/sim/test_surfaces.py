@@ -24,12 +24,24 @@ def painted(kind: str, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def two_colours(image: np.ndarray) -> bool:
-    """Tell whether all that is not one of two colours is the faint noise over them."""
+def two_colours(image: np.ndarray) -> float:
+    """Return how far apart the two colours of an image are; 0 where it has others, noise aside."""
     pixels = image[::4, ::4].reshape(-1, 3).astype(np.float32)
     criteria = (cv2.TERM_CRITERIA_MAX_ITER, 20, 0.0)
-    left, _, _ = cv2.kmeans(pixels, 2, np.zeros((len(pixels), 1), np.int32), criteria, 5, cv2.KMEANS_PP_CENTERS)
-    return bool(np.sqrt(left / pixels.size) < 5.0)
+    left, _, centres = cv2.kmeans(pixels, 2, np.zeros((len(pixels), 1), np.int32), criteria, 5, cv2.KMEANS_PP_CENTERS)
+    return float(np.linalg.norm(centres[0] - centres[1])) if np.sqrt(left / pixels.size) < 5.0 else 0.0
+
+
+def repeats(image: np.ndarray) -> bool:
+    """Tell whether its halves are alike, noise aside."""
+    soft = cv2.GaussianBlur(image, (0, 0), 2.0).astype(float)
+    return bool(np.abs(soft - np.roll(soft, image.shape[0] // 2, axis=0)).mean() < 5.0)
+
+
+def striped(cup: np.ndarray) -> bool:
+    """Tell whether what is outside on a cup runs from top to bottom."""
+    outside = cup[125:].astype(int)
+    return bool(np.ptp(outside, axis=1).max() > 0 and np.ptp(outside, axis=0).max() == 0)
 
 
 def test_a_house_has_few_surfaces_and_they_are_the_plain_ones() -> None:
@@ -51,11 +63,17 @@ def test_other_surfaces_depend_on_their_seed_alone(kind: str) -> None:
 
 
 def test_what_is_kept_apart_is_not_painted_for_practice() -> None:
-    assert all(two_colours(surfaces.floor(APART, seed)) for seed in range(20))
-    striped = [np.ptp(surfaces.cup(APART, seed)[200].astype(int), axis=0).max() > 0 for seed in range(20)]
-    assert all(striped)
-    assert not any(np.ptp(surfaces.cup(WIDE, seed)[240].astype(int), axis=0).max() for seed in range(20))
-    assert sum(two_colours(surfaces.floor(WIDE, seed)) for seed in range(20)) < 10  # quiet carpets look so, too
+    floors = [surfaces.floor(APART, seed) for seed in range(20)]
+    assert all(two_colours(floor) and repeats(floor) for floor in floors)
+    assert all(striped(surfaces.cup(APART, seed)) for seed in range(20))
+    assert not any(striped(surfaces.cup(WIDE, seed)) for seed in range(60))
+    assert not any(two_colours(floor) > 60.0 and repeats(floor) for floor in (surfaces.floor(WIDE, seed) for seed in range(60)))
+
+
+def test_practice_has_patterns_of_its_own() -> None:
+    cups = [surfaces.cup(WIDE, seed)[125:].astype(int) for seed in range(60)]
+    assert sum(np.ptp(cup, axis=0).max() > 0 and np.ptp(cup, axis=1).max() == 0 for cup in cups) > 3  # rings
+    assert sum(two_colours(surfaces.floor(WIDE, seed)) > 60.0 for seed in range(60)) > 1
 
 
 @pytest.mark.parametrize("kind", [WIDE, APART])
