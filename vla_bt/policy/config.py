@@ -219,6 +219,7 @@ class PolicyConfig:
             image=image,
             kosmos=kosmos,
             clip=clip,
+            cnn=self.cnn and replace(self.cnn, blocks=min(self.cnn.blocks, 1)),
             goal=self.goal and replace(self.goal, width=min(self.goal.width, 16)),
             fusion=replace(
                 fusion,
