@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,18 +132,45 @@ def _colour(rng: np.random.Generator, most_saturation: float, value: tuple[float
 
 
 def _motley(rng: np.random.Generator, size: int, colours: Colour) -> Image8:
-    """Paint cells or blotches of some colours (n, 3), with hard edges, repeating without a seam."""
-    if rng.random() < 0.5:
-        level = periodic_noise(rng, size, size, *rng.uniform(4.0, 50.0, 2))
-        index = np.digitize(level, np.sort(rng.normal(0.0, 0.8, len(colours) - 1)))
-    else:
-        cells = int(rng.integers(6, 90))
-        place = (np.arange(size // 2) + 0.5) * 2 / size
-        away = [np.abs(place[:, None] - rng.random(cells)) for _ in range(2)]
-        down, across = (np.minimum(one, 1 - one) ** 2 for one in away)
-        nearest = np.argmin(down[:, None] + across[None], axis=2)
-        index = np.kron(rng.integers(0, len(colours), cells)[nearest], np.ones((2, 2), int))
+    """Paint cells, blotches or scattered ellipses and strokes in some colours (n, 3), with hard edges, without a seam."""
+    kind = str(rng.choice(["cells", "blotches", "scattered"]))
+    index = {"cells": _cells, "blotches": _blotches, "scattered": _scattered}[kind](rng, size, len(colours))
     return to_image(colours[index] + 4.0 * periodic_noise(rng, size, size, 3.0, 3.0)[..., None])
+
+
+def _cells(rng: np.random.Generator, size: int, colours: int) -> NDArray[np.intp]:
+    """Number the colours of a mosaic: each place has that of the nearest of some points."""
+    count = int(rng.integers(6, 90))
+    place = (np.arange(size // 2) + 0.5) * 2 / size
+    away = [np.abs(place[:, None] - rng.random(count)) for _ in range(2)]
+    down, across = (np.minimum(one, 1 - one) ** 2 for one in away)
+    nearest = np.argmin(down[:, None] + across[None], axis=2)
+    return np.asarray(np.kron(rng.integers(0, colours, count)[nearest], np.ones((2, 2), np.intp)), np.intp)
+
+
+def _blotches(rng: np.random.Generator, size: int, colours: int) -> NDArray[np.intp]:
+    """Number the colours of a map with heights."""
+    height = periodic_noise(rng, size, size, *rng.uniform(4.0, 50.0, 2))
+    return np.digitize(height, np.sort(rng.normal(0.0, 0.8, colours - 1)))
+
+
+def _scattered(rng: np.random.Generator, size: int, colours: int) -> NDArray[np.intp]:
+    """Number the colours of ellipses of any size and strokes in any direction, one over the other."""
+    image = np.zeros((size, size), np.uint8)
+    for _ in range(int(rng.integers(5, 70))):
+        x, y = (int(value) for value in rng.integers(0, size, 2))
+        long, wide = (int(value) for value in size * rng.uniform(0.01, 0.12, 2))
+        turn, colour = float(rng.uniform(0, 360)), int(rng.integers(0, colours))
+        stroke = rng.random() < 0.4
+        for shift in np.ndindex(3, 3):
+            centre = (x + (shift[0] - 1) * size, y + (shift[1] - 1) * size)
+            if stroke:
+                reach = (4 * long * np.cos(np.radians(turn)), 4 * long * np.sin(np.radians(turn)))
+                end = (round(centre[0] + reach[0]), round(centre[1] + reach[1]))
+                cv2.line(image, centre, end, colour, max(2, wide // 3))
+            else:
+                cv2.ellipse(image, centre, (max(2, long), max(2, wide)), turn, 0, 360, colour, -1)
+    return image.astype(np.intp)
 
 
 def _pattern(rng: np.random.Generator, size: int, kind: str, count: int) -> Image8:
