@@ -2,6 +2,9 @@
 
 Samples that follow each other closely are alike, so each hides little that the others don't tell: an interval computed from all
 of them as if they were independent would be far too narrow. The means of a few long blocks are nearly independent.
+
+Memory grows in jumps, and one jump is no rate: a pool that once took another buffer looks like growth to any line. So the
+interval reaches to where it would without the largest of them that lasted.
 """
 
 from __future__ import annotations
@@ -9,6 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 BLOCKS = 12
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -24,12 +31,15 @@ class Slope(NamedTuple):
         Change an hour, and the interval it lies in.
     seconds : float
         Time it was judged over [s].
+    steady : float
+        Change an hour without the largest jump.
     """
 
     per_hour: float
     low: float
     high: float
     seconds: float
+    steady: float
 
     @property
     def sure(self) -> bool:
@@ -64,10 +74,21 @@ def pooled_slope(pieces: Sequence[Sequence[tuple[float, float]]], blocks: int = 
     total_s = sum(lengths)
     if total_s <= 0.0 or sum(map(len, pieces)) < 2 * blocks:
         return None
+    fit = _fit(pieces, lengths, blocks)
+    if fit is None:
+        return None
+    rate, margin = fit
+    rest = _fit(_without_largest_jump(pieces, math.copysign(1.0, rate), blocks), lengths, blocks) or fit
+    ends = [rate - margin, rate + margin, rest[0] - math.copysign(rest[1], rate)]
+    return Slope(3600.0 * rate, 3600.0 * min(ends), 3600.0 * max(ends), total_s, 3600.0 * rest[0])
+
+
+def _fit(pieces: Sequence[Sequence[tuple[float, float]]], lengths: Sequence[float], blocks: int) -> tuple[float, float] | None:
+    """Return the common slope of block means and half its interval, a second."""
     centred: list[tuple[float, float]] = []
     freedom = -1
     for piece, length_s in zip(pieces, lengths, strict=True):
-        points = _block_means(piece, max(2, round(blocks * length_s / total_s))) if length_s > 0.0 else []
+        points = _block_means(piece, max(2, round(blocks * length_s / sum(lengths)))) if length_s > 0.0 else []
         if len(points) < 2:
             continue
         middle_s, mean = (sum(column) / len(points) for column in zip(*points, strict=True))
@@ -78,8 +99,33 @@ def pooled_slope(pieces: Sequence[Sequence[tuple[float, float]]], blocks: int = 
     spread = sum(time_s**2 for time_s, _ in centred)
     rate = sum(time_s * value for time_s, value in centred) / spread
     residual = sum((value - rate * time_s) ** 2 for time_s, value in centred)
-    margin = _T975[min(freedom, len(_T975)) - 1] * math.sqrt(residual / freedom / spread)
-    return Slope(3600.0 * rate, 3600.0 * (rate - margin), 3600.0 * (rate + margin), total_s)
+    return rate, _T975[min(freedom, len(_T975)) - 1] * math.sqrt(residual / freedom / spread)
+
+
+def _without_largest_jump(
+    pieces: Sequence[Sequence[tuple[float, float]]], sign: float, blocks: int
+) -> list[list[tuple[float, float]]]:
+    """Take the largest lasting change in the direction of ``sign`` out of all that follows it in its piece."""
+    width = max(1, sum(map(len, pieces)) // (2 * blocks))
+    found = [_largest_jump(np.array([value for _, value in piece]), sign, width) for piece in pieces]
+    where = max(range(len(pieces)), key=lambda number: sign * found[number][0])
+    jump, after = found[where]
+    return [
+        [(time_s, value - jump * (number == where and index >= after)) for index, (time_s, value) in enumerate(piece)]
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def _largest_jump(values: NDArray[np.float64], sign: float, width: int) -> tuple[float, int]:
+    """Return the change and its index; levels are medians of ``width`` samples, so that what soon comes back is no jump."""
+    if len(values) < 2:
+        return 0.0, 0
+    levels = np.median(sliding_window_view(np.pad(values, width, mode="edge"), width), axis=1)
+    changes = levels[width + 1 : width + len(values)] - levels[1 : len(values)]
+    most = float(np.max(sign * changes))
+    near = np.flatnonzero(sign * changes >= 0.9 * most)
+    at = int(near[np.argmax(sign * np.diff(values)[near])])
+    return sign * max(0.0, most), at + 1
 
 
 def _block_means(piece: Sequence[tuple[float, float]], blocks: int) -> list[tuple[float, float]]:
