@@ -20,7 +20,7 @@ from vla_bt.port import GateStatus, Request
 from vla_bt.settings import GateSettings
 from vla_bt.words import Source, Twist
 
-VERSION = 2
+VERSION = 3
 _HEAD = struct.Struct("<4sH")
 _REQUEST = struct.Struct("<3dBIQdQQ")
 _STATUS = struct.Struct("<B3dBQ5dB")

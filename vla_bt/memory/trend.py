@@ -4,7 +4,7 @@ Samples that follow each other closely are alike, so each hides little that the 
 of them as if they were independent would be far too narrow. The means of a few long blocks are nearly independent.
 
 Memory grows in jumps, and one jump is no rate: a pool that once took another buffer looks like growth to any line. So the
-interval reaches to where it would without the largest of them that lasted.
+interval reaches to where it would without the largest of them that lasted. A lasting drop hides growth, as it does from any line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 BLOCKS = 12
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -105,27 +104,37 @@ def _fit(pieces: Sequence[Sequence[tuple[float, float]]], lengths: Sequence[floa
 def _without_largest_jump(
     pieces: Sequence[Sequence[tuple[float, float]]], sign: float, blocks: int
 ) -> list[list[tuple[float, float]]]:
-    """Take the largest lasting change in the direction of ``sign`` out of all that follows it in its piece."""
+    """Take the jump that makes most of a slope's ``sign`` out of all that follows it in its piece, if there is any."""
     width = max(1, sum(map(len, pieces)) // (2 * blocks))
-    found = [_largest_jump(np.array([value for _, value in piece]), sign, width) for piece in pieces]
-    where = max(range(len(pieces)), key=lambda number: sign * found[number][0])
-    jump, after = found[where]
+    found = [_largest_jump(piece, sign, width) for piece in pieces]
+    where = max(range(len(pieces)), key=lambda number: found[number][0])
+    share, jump, after = found[where]
     return [
-        [(time_s, value - jump * (number == where and index >= after)) for index, (time_s, value) in enumerate(piece)]
+        [
+            (time_s, value - jump if share > 0.0 and number == where and index >= after else value)
+            for index, (time_s, value) in enumerate(piece)
+        ]
         for number, piece in enumerate(pieces)
     ]
 
 
-def _largest_jump(values: NDArray[np.float64], sign: float, width: int) -> tuple[float, int]:
-    """Return the change and its index; levels are medians of ``width`` samples, so that what soon comes back is no jump."""
-    if len(values) < 2:
-        return 0.0, 0
+def _largest_jump(piece: Sequence[tuple[float, float]], sign: float, width: int) -> tuple[float, float, int]:
+    """Return what a jump makes of the slope (not normalised), its size, and its index.
+
+    Levels are medians of ``width`` samples, so that what soon comes back is no jump; near an end it moves the line little.
+    """
+    if len(piece) < 2:
+        return 0.0, 0.0, 0
+    times, values = np.array(piece).T
     levels = np.median(sliding_window_view(np.pad(values, width, mode="edge"), width), axis=1)
     changes = levels[width + 1 : width + len(values)] - levels[1 : len(values)]
-    most = float(np.max(sign * changes))
-    near = np.flatnonzero(sign * changes >= 0.9 * most)
+    shares = sign * changes * np.cumsum((times - times.mean())[::-1])[::-1][1:]
+    most = float(np.max(shares))
+    if most <= 0.0:
+        return 0.0, 0.0, 0
+    near = np.flatnonzero(shares >= 0.9 * most)
     at = int(near[np.argmax(sign * np.diff(values)[near])])
-    return sign * max(0.0, most), at + 1
+    return most, float(changes[at]), at + 1
 
 
 def _block_means(piece: Sequence[tuple[float, float]], blocks: int) -> list[tuple[float, float]]:

@@ -27,7 +27,7 @@ PATTERNS = ("core", "variant")
 HOUSE, WIDE, APART = "house", "wide", "apart"
 SURFACES = (HOUSE, WIDE, APART)
 """What a room may be painted with. ``house``: 12 floors, 8 paints, 16 cardboards and 6 cups that look like one home; ``wide``:
-any colours and gridless patterns, for practice; ``apart``: patterns kept apart from practice (``vla_bt/sim/surfaces.py``)."""
+any colours and irregular patterns, for practice; ``apart``: patterns kept apart from practice (``vla_bt/sim/surfaces.py``)."""
 
 SCENE_NAMES = tuple(
     f"{count}_{pose}_{side}" for count in ("1box", "2box") for pose in ("vert", "hori") for side in ("left", "right")

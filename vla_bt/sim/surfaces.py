@@ -1,7 +1,8 @@
 """Which surfaces a room has: those of one house, any that practice may draw, or patterns that are kept apart from practice.
 
-Promises: a surface depends on its kind and seed alone. No pattern of ``apart`` is ever painted for the others: checkers, stripes
-and dots on floors, paper on walls, bands around boxes, stripes down cups. Colours are free in ``wide`` and ``apart``.
+Promises: a surface depends on its kind and seed alone. No pattern of ``apart`` is ever painted for the others: regular
+checkers, stripes and dots on floors, bars and dots on walls, bands around boxes, stripes down cups. Colours are free in ``wide``
+and ``apart``; what ``wide`` has of patterns is irregular: mosaics, blotches, ellipses and strokes, and rings around cups.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ _STRANGE = 0.12
 class Sequence:
     """One drive: arrays as in :class:`vla_bt.train.practice.Drive`, where it was told to pass, and through which lens it saw.
 
-    ``fovy_deg`` is as in :class:`vla_bt.camera.lens.Picture`; None where the drive doesn't tell.
+    ``fovy_deg`` is as in :class:`vla_bt.camera.lens.Picture`; not a number where the camera was recorded and nobody tells.
     """
 
     frames: NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Sequence:
     known: NDArray[np.float32]
     side: str
     boxes: int
-    fovy_deg: float | None = None
+    fovy_deg: float = 0.0
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -101,7 +101,7 @@ def _read_shard(path: Path) -> list[Sequence]:
     with np.load(path, allow_pickle=False) as shard:
         arrays = {name: shard[name] for name in ARRAYS if name != "frames"} | {"frames": _mapped(path, "frames.npy")}
         lengths, sides, boxes = shard["lengths"], shard["sides"], shard["boxes"]
-        fovy_deg = float(shard["fovy_deg"]) if "fovy_deg" in shard else None
+        fovy_deg = float(shard["fovy_deg"]) if "fovy_deg" in shard else 0.0  # older ones
     count = len(arrays["stop"])
     for name, shape in _SHAPES.items():
         array = arrays[name]

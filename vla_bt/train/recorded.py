@@ -127,6 +127,7 @@ def _write(drives: list[dict[str, Any]], path: Path) -> Path:
         "sides": np.array([one["side"] for one in drives]),
         "boxes": np.array([one["boxes"] for one in drives]),
         "lengths": np.array([len(one["stop"]) for one in drives]),
+        "fovy_deg": np.array(np.nan),
     }
     fresh = path.with_suffix(f".{os.getpid()}.tmp")
     with fresh.open("wb") as file:

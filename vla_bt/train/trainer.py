@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -165,8 +166,7 @@ class Trainer:
         sequences: list[Sequence] = []
         for number in range(self.settings.dagger_rounds + 1):
             found = load_sequences(self._collect(number))
-            if number == 0:
-                self._check_frames(found)
+            self._check_frames(number, found)
             sequences += found
             if number < self._done[0]:
                 continue
@@ -224,18 +224,19 @@ class Trainer:
         self._say(f"round {number}: {len(jobs)} worlds driven by {who}")
         return collect(jobs, self.folder / f"data-{number}", self.settings.jobs, self._count(f"round {number}: shard"))
 
-    def _check_frames(self, sequences: list[Sequence]) -> None:
+    def _check_frames(self, number: int, sequences: list[Sequence]) -> None:
         image = self.config.image
+        where = self._data if number == 0 and self._data is not None else self.folder / f"data-{number}"
         for sequence in sequences:
             height, width = sequence.frames.shape[1:3]
             if (width, height) != (image.frame_width, image.frame_height):
                 raise SettingsError(
-                    f"{self._data}: its pictures are {width}x{height}; policy {self.settings.policy} takes "
+                    f"{where}: its pictures are {width}x{height}; policy {self.settings.policy} takes "
                     f"{image.frame_width}x{image.frame_height}"
                 )
-            if sequence.fovy_deg not in (None, image.fovy_deg):
+            if not math.isnan(sequence.fovy_deg) and sequence.fovy_deg != image.fovy_deg:
                 raise SettingsError(
-                    f"{self._data}: it was seen through a lens of {sequence.fovy_deg:g} degrees (0: the camera's own); "
+                    f"{where}: it was seen through a lens of {sequence.fovy_deg:g} degrees (0: the camera's own); "
                     f"policy {self.settings.policy} has image.fovy_deg {image.fovy_deg:g}"
                 )
 
