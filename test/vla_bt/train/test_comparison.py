@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vla_bt.camera.lens import Picture
 from vla_bt.cli.main import main
+from vla_bt.policy.config import load_preset
 from vla_bt.policy.saved import load_policy
 from vla_bt.train import trainer as module
 from vla_bt.train.collect import Job, collect
@@ -21,7 +21,7 @@ SETTINGS = TrainSettings(jobs=1, epochs=1, dagger_rounds=0, trials=0, window=16)
 def test_each_architecture_is_taught_on_the_same_drives_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_VALIDATION_WORLDS", 1)
     drives = tmp_path / "drives"
-    collect([Job(1_999_998, False, "", Picture(128, 72))], drives, 1, lambda done, total: None)
+    collect([Job(1_999_998, False, "", load_preset("small").image.picture)], drives, 1, lambda done, total: None)
     names = ["small-cnn", "pure@small+layers1"]
     rows = compare_models(names, SETTINGS, drives, tmp_path / "out", lambda line: None)
     assert [row["name"] for row in rows] == names
