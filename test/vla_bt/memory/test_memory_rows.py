@@ -73,7 +73,7 @@ def test_a_policy_that_was_given_up_is_an_error_with_its_cause(memory: MemoryMon
 
 
 def test_growth_is_a_warning_with_its_figure(memory: MemoryMonitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(memory._slopes, "tree", Slope(25.0, 21.0, 29.0, 900.0, 24.0))
+    monkeypatch.setitem(memory._slopes, "tree", Slope(25.0, 21.0, 29.0, 900.0))
     whole, own = memory_rows(memory, POLICY)
     assert (whole.level, own.level) == (WARN, WARN)
     assert "grows by 25.0 MB/h (95 %: 21.0 to 29.0)" in own.message
