@@ -25,6 +25,7 @@ from vla_bt.app.processes import die_with_parent
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_S = 60.0
 ANSWER_S = 60.0
+OPEN_ATTEMPTS = 5
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # it opens our own page on this machine only; the sandbox needs rights that containers lack
@@ -39,6 +40,10 @@ FLAGS = (
 
 class BrowserError(RuntimeError):
     """The browser did not do what was asked; one line."""
+
+
+class TabCrashedError(BrowserError):
+    """The process that runs the page has ended."""
 
 
 def browser_path() -> str:
@@ -78,9 +83,13 @@ class Tab:
         """Wait until an expression is true."""
         end_s = asyncio.get_running_loop().time() + seconds
         while True:
-            with contextlib.suppress(BrowserError):  # a page that is still loading has nothing to ask
+            try:
                 if await self.value(f"Boolean({expression})"):
                     return
+            except TabCrashedError:
+                raise
+            except BrowserError:
+                pass  # a page that is still loading has nothing to ask
             if asyncio.get_running_loop().time() > end_s:
                 raise BrowserError(f"after {seconds:g} s still not: {expression[:120]}")
             await asyncio.sleep(0.05)
@@ -110,18 +119,26 @@ class Browser:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, pid: int) -> None:
         self._socket, self._pid = socket, pid
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[int, tuple[str, asyncio.Future[dict[str, Any]]]] = {}
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for received in self._socket:
             message = received.json()
-            waiting = self._waiting.pop(message.get("id", 0), None)
+            if message.get("method") == "Inspector.targetCrashed":  # what it was asked is never answered
+                self._fail(TabCrashedError("the page crashed"), message.get("sessionId", ""))
+            _, waiting = self._waiting.pop(message.get("id", 0), ("", None))
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(BrowserError("the browser has ended"))
+        self._fail(BrowserError("the browser has ended"))
+
+    def _fail(self, why: BrowserError, session: str = "") -> None:
+        """Let all calls that wait, or those of one session, end."""
+        for number, (asked, waiting) in list(self._waiting.items()):
+            if session in ("", asked):
+                del self._waiting[number]
+                if not waiting.done():
+                    waiting.set_exception(why)
 
     async def tell(self, method: str, session: str, **parameters: Any) -> int:
         """Send without waiting for an answer."""
@@ -134,23 +151,37 @@ class Browser:
         """Call a method of the protocol."""
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         number = await self.tell(method, session, **parameters)
-        self._waiting[number] = future
+        self._waiting[number] = session, future
         try:
             message = await asyncio.wait_for(future, ANSWER_S)
         except asyncio.TimeoutError:
             raise BrowserError(f"{method} did not answer") from None
         if "error" in message:
-            raise BrowserError(f"{method}: {message['error'].get('message', 'failed')}")
+            words = str(message["error"].get("message", "failed"))
+            raise (TabCrashedError if "crashed" in words else BrowserError)(f"{method}: {words}")
         return dict(message["result"])
 
     async def open(self, url: str) -> Tab:
-        """Open a page in a new tab."""
-        target = (await self.call("Target.createTarget", "", url=url))["targetId"]
-        session = (await self.call("Target.attachToTarget", "", targetId=target, flatten=True))["sessionId"]
-        tab = Tab(self, target, session)
-        await tab.call("Performance.enable")
-        await tab.call("Page.enable")
-        return tab
+        """Open a page in a new tab, and wait until it has loaded.
+
+        A browser keeps a process ready for its next page. Where that one was just ended with those of the other pages, the new
+        page crashes as it opens, and another is opened.
+        """
+        attempts = 0
+        while True:
+            target = (await self.call("Target.createTarget", "", url=url))["targetId"]
+            session = (await self.call("Target.attachToTarget", "", targetId=target, flatten=True))["sessionId"]
+            tab = Tab(self, target, session)
+            try:
+                for domain in ("Inspector", "Performance", "Page"):
+                    await tab.call(f"{domain}.enable")
+                await tab.until("location.href !== 'about:blank' && document.readyState === 'complete'")
+                return tab
+            except TabCrashedError:
+                await tab.close()
+                attempts += 1
+                if attempts == OPEN_ATTEMPTS:
+                    raise
 
     def signal_pages(self, number: int) -> None:
         """Send a signal to every process that runs a page: SIGKILL as the kernel would, SIGSTOP as a page that hangs."""
