@@ -2,7 +2,8 @@
 
 Promises: a surface depends on its kind and seed alone. No pattern of ``apart`` is ever painted for the others: regular
 checkers, stripes and dots on floors, bars and dots on walls, bands around boxes, stripes down cups. Colours are free in ``wide``
-and ``apart``; what ``wide`` has of patterns is irregular: mosaics, blotches, ellipses and strokes, and rings around cups.
+and ``apart``; what ``wide`` has of patterns is irregular: mosaics, blotches, ellipses and strokes, on cups too, and rings around
+cups.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _floor(surfaces: str, seed: int) -> Image8:
     rng = _generator(surfaces, "floor", seed)
     if surfaces == APART:
         return _pattern(rng, _SIZE, str(rng.choice(["checkers", "stripes", "dots"])), int(rng.choice([2, 4, 8])))
-    kind = rng.choice(["planks", "tiles", "carpet", "patches", "motley"], p=[0.22, 0.18, 0.2, 0.14, 0.26])
+    kind = rng.choice(["planks", "tiles", "carpet", "patches", "motley"], p=[0.19, 0.16, 0.16, 0.12, 0.37])
     if kind == "planks":
         hue = rng.uniform() if rng.random() < 0.3 else rng.uniform(0.04, 0.12)
         return textures.planks(rng, _SIZE, int(rng.integers(6, 20)), (hue, rng.uniform(0.05, 0.5), rng.uniform(0.3, 0.9)))
@@ -102,9 +103,12 @@ def _cup(surfaces: str, seed: int) -> Image8:
     if surfaces == WIDE:
         image = textures.glaze(body, inside, line if rng.random() < 0.6 else body).copy()
         kind = rng.random()
-        if kind < 0.2:
+        if kind < 0.35:
+            glazes = np.array([body, line, *(_colour(rng, 0.95, (0.15, 0.98)) for _ in range(int(rng.integers(0, 3))))])
+            image[_OUTSIDE:] = _motley(rng, 256, glazes)[_OUTSIDE:]
+        elif kind < 0.45:
             image[_OUTSIDE:][periodic_noise(rng, 256 - _OUTSIDE, 256, *rng.uniform(5.0, 20.0, 2)) > rng.uniform(-0.5, 1.0)] = line
-        elif kind < 0.4:
+        elif kind < 0.6:
             for top in rng.integers(_OUTSIDE, 246, int(rng.integers(1, 4))):
                 image[top : top + int(rng.integers(8, 40))] = line
         return image

@@ -32,6 +32,7 @@ from vla_bt.sim.scenes import (
     make_scene,
 )
 from vla_bt.sim.world import SimWorld
+from vla_bt.train.near_cup import near_cup
 from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
 from vla_bt.words import Twist
 
@@ -59,6 +60,8 @@ class Job:
         How likely the cup is behind the wall.
     wide_surfaces : float
         How likely the room is painted with any colours and patterns.
+    near_cup : float
+        How likely the drive begins near the cup.
     """
 
     seed: int
@@ -67,6 +70,7 @@ class Job:
     picture: Picture
     no_cup: float = 0.05
     wide_surfaces: float = 0.0
+    near_cup: float = 0.0
 
 
 def scene_of(seed: int, hard: bool, wide_surfaces: float = 0.0) -> Scene:
@@ -97,6 +101,9 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
     """
     rng = np.random.default_rng([job.seed, 223])
     scene = scene_of(job.seed, job.hard, job.wide_surfaces)
+    near = np.random.default_rng([job.seed, 239])
+    if near.random() < job.near_cup:
+        scene = near_cup(scene, near)
     hidden = bool(rng.random() < job.no_cup)
     cup = (scene.cup.x, scene.cup.y)
     world = SimWorld(hide_cup(scene) if hidden else scene)
