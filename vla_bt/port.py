@@ -122,7 +122,7 @@ class GateStatus:
     source : Source
         The source of the request it came from.
     received_s : float
-        Port time of receipt [s].
+        Port time of receipt [s], or when the gate made it, where that is earlier: what waited for its reader is not fresh.
     stops : int
         Another number after each emergency stop and in each gate process: whoever sees it change has missed a stop, however
         short, and must not go on by itself.

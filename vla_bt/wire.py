@@ -20,10 +20,10 @@ from vla_bt.port import GateStatus, Request
 from vla_bt.settings import GateSettings
 from vla_bt.words import Source, Twist
 
-VERSION = 3
+VERSION = 4
 _HEAD = struct.Struct("<4sH")
-_REQUEST = struct.Struct("<3dBIQdQQ")
-_STATUS = struct.Struct("<B3dBQ5dB")
+_REQUEST = struct.Struct("<3dBIQdQQd")
+_STATUS = struct.Struct("<dB3dBQ5dB")
 _LIMITS = ("max_linear_x", "max_linear_y", "max_angular_z", "max_linear_acceleration", "max_angular_acceleration")
 
 MAX_DATAGRAM = 60_000
@@ -59,8 +59,8 @@ def unpack(layout: struct.Struct, body: bytes) -> tuple[int | float | bytes, ...
     return values
 
 
-def pack_request(request: Request) -> bytes:
-    """Encode a request for the gate."""
+def pack_request(request: Request, sent_s: float) -> bytes:
+    """Encode a request for the gate; ``sent_s`` is CLOCK_MONOTONIC, which all processes of a machine share [s]."""
     return _frame(
         b"VBRQ",
         _REQUEST.pack(
@@ -71,33 +71,34 @@ def pack_request(request: Request) -> bytes:
             request.valid_for_s,
             request.tick,
             request.stops,
+            sent_s,
         ),
     )
 
 
-def unpack_request(data: bytes) -> Request:
-    """Decode a request; raises :class:`WireError`."""
-    x, y, z, source, goal_id, frame, valid_for_s, tick, stops = unpack(_REQUEST, body_of(data, b"VBRQ"))
+def unpack_request(data: bytes) -> tuple[Request, float]:
+    """Decode a request and when it was sent [s]; raises :class:`WireError`."""
+    x, y, z, source, goal_id, frame, valid_for_s, tick, stops, sent_s = unpack(_REQUEST, body_of(data, b"VBRQ"))
     try:
         kind = Source(int(source))
     except ValueError:
         raise WireError(f"unknown source {source!r}") from None
     twist = Twist(float(x), float(y), float(z))
-    return Request(twist, kind, int(goal_id), int(frame), float(valid_for_s), int(tick), int(stops))
+    return Request(twist, kind, int(goal_id), int(frame), float(valid_for_s), int(tick), int(stops)), float(sent_s)
 
 
 def pack_gate_status(status: GateStatus) -> bytes:
-    """Encode the gate's report; fault and words are cut at 200 bytes each, the receipt time is the receiver's business."""
+    """Encode the gate's report, made at its ``received_s``; fault and words are cut at 200 bytes each."""
     limits = [getattr(status.limits, name) for name in _LIMITS]
     fault, words = status.fault.encode()[:200], status.words.encode()[:200]
-    head = _STATUS.pack(status.latched, *status.applied, int(status.source), status.stops, *limits, len(fault))
+    head = _STATUS.pack(status.received_s, status.latched, *status.applied, int(status.source), status.stops, *limits, len(fault))
     return _frame(b"VBGS", head + fault + words)
 
 
 def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
-    """Decode the gate's report; raises :class:`WireError`."""
+    """Decode the gate's report: it is as old as when it was made, and received now at the latest; raises :class:`WireError`."""
     body = body_of(data, b"VBGS")
-    latched, x, y, z, source, stops, *limits, length = unpack(_STATUS, body[: _STATUS.size])
+    made_s, latched, x, y, z, source, stops, *limits, length = unpack(_STATUS, body[: _STATUS.size])
     try:
         kind = Source(int(source))
     except ValueError:
@@ -106,7 +107,8 @@ def unpack_gate_status(data: bytes, received_s: float) -> GateStatus:
     fault, words = (part.decode("utf-8", "replace") for part in (said[: int(length)], said[int(length) :]))
     applied = Twist(float(x), float(y), float(z))
     in_force: dict[str, Any] = {name: float(value) for name, value in zip(_LIMITS, limits, strict=True)}
-    return GateStatus(bool(latched), fault, applied, kind, received_s, int(stops), GateSettings(**in_force), words)
+    since_s = min(received_s, float(made_s))
+    return GateStatus(bool(latched), fault, applied, kind, since_s, int(stops), GateSettings(**in_force), words)
 
 
 class Mailbox:

@@ -28,10 +28,11 @@ TWISTS = st.builds(Twist, FINITE, FINITE, FINITE)
         st.integers(0, 2**64 - 1),
         FINITE,
         st.integers(0, 2**64 - 1),
-    )
+    ),
+    FINITE,
 )
-def test_a_request_survives_the_wire(request: Request) -> None:
-    assert wire.unpack_request(wire.pack_request(request)) == request
+def test_a_request_survives_the_wire(request: Request, sent_s: float) -> None:
+    assert wire.unpack_request(wire.pack_request(request, sent_s)) == (request, sent_s)
 
 
 @given(
@@ -44,6 +45,8 @@ def test_a_request_survives_the_wire(request: Request) -> None:
 def test_a_status_survives_the_wire(latched: bool, fault: str, applied: Twist, source: Source, words: str) -> None:
     status = GateStatus(latched, fault, applied, source, 5.0, words=words)
     assert wire.unpack_gate_status(wire.pack_gate_status(status), 5.0) == status
+    assert wire.unpack_gate_status(wire.pack_gate_status(status), 7.5) == status  # it waited: it is as old as it is
+    assert wire.unpack_gate_status(wire.pack_gate_status(status), 4.0).received_s == 4.0  # no clock is ahead of the reader's
 
 
 @given(st.binary(max_size=120))
@@ -56,13 +59,15 @@ def test_any_other_bytes_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(wire.WireError, match="non-finite"):
-        wire.unpack_request(wire.pack_request(Request(Twist(bad, 0.0, 0.0), Source.POLICY)))
+        wire.unpack_request(wire.pack_request(Request(Twist(bad, 0.0, 0.0), Source.POLICY), 1.0))
     with pytest.raises(wire.WireError, match="non-finite"):
-        wire.unpack_request(wire.pack_request(Request(Twist(), Source.POLICY, valid_for_s=bad)))
+        wire.unpack_request(wire.pack_request(Request(Twist(), Source.POLICY, valid_for_s=bad), 1.0))
+    with pytest.raises(wire.WireError, match="non-finite"):
+        wire.unpack_request(wire.pack_request(Request(Twist(), Source.POLICY), bad))
 
 
 def test_another_version_and_a_truncated_record_are_refused() -> None:
-    data = wire.pack_request(Request(Twist(), Source.IDLE))
+    data = wire.pack_request(Request(Twist(), Source.IDLE), 1.0)
     other = wire.VERSION + 1
     with pytest.raises(wire.WireError, match=f"version {other}"):
         wire.unpack_request(data[:4] + other.to_bytes(2, "little") + data[6:])

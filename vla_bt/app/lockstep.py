@@ -179,7 +179,8 @@ class LockstepRobot:
         if self.faults.gate_dead:
             return
         while self._under_way and self._under_way[0][0] <= now_s + 1e-9:
-            self.gate.receive(self._under_way.popleft()[1], now_s)
+            due_s, request = self._under_way.popleft()
+            self.gate.receive(request, now_s, due_s - self._latency_s)
         self.world.command(self.gate.step(now_s))
         self._status = self.gate.status(now_s)
 

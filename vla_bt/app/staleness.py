@@ -21,6 +21,10 @@ MARGIN_S = 0.1
 PATIENCE_S = 0.5
 """So long a velocity waits for a snapshot [s]: a tree that is held up is judged by what it said last."""
 
+GAP_S = 0.2
+"""The gate speaks 50 times a second. Whoever hears nothing of it for so long [s] was held up himself, or the robot stood: what he
+hears then says nothing about the time between."""
+
 _SLACK = 1e-6
 """Of figures that were rounded on their way [m/s, rad/s]."""
 
@@ -71,13 +75,14 @@ class RosJudge:
         self._snapshot: Mapping[str, Any] = {}
         self._snapshot_s = 0.0
         self._moved_s: float | None = None  # since when velocities have waited for a snapshot
+        self._heard_s = -math.inf
 
     def hear_velocity(self, now_s: float, velocity: Twist) -> None:
         """The gate let a velocity pass."""
-        snapshot = self._snapshot
+        snapshot, gap_s, self._heard_s = self._snapshot, now_s - self._heard_s, now_s
         if velocity.is_zero() or not snapshot or not _by_policy(snapshot):
             self._moved_s = None
-        elif self._moved_s is None:
+        elif self._moved_s is None or gap_s > GAP_S:
             self._moved_s = now_s
         elif now_s - self._moved_s > PATIENCE_S:
             age_s = snapshot["policy"].get("answer_age_s")

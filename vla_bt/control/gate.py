@@ -4,7 +4,8 @@ Promises, whoever sends whatever:
 
 - never above the speed limits, and never a change faster than the acceleration limits, except towards an immediate stop;
 - zero at once, without a ramp, on: emergency stop (latched until a reset, which is refused while the input is still active), a
-  request past its time to live (the shorter of its own and the cap, from the gate's receipt), a request of the safety branch,
+  request past its time to live (the shorter of its own and the cap, from when it was sent, from its receipt at the latest: what
+  waited for a busy gate is as old as it is), a request of the safety branch,
   a request that is not finite, a clock that goes backwards, and after the gate itself was held up (what queued then is old);
 - after a reset only a request received after it, and decided in knowledge of the stop, moves the robot.
 
@@ -36,7 +37,7 @@ class GateState:
     request : Request or None
         The request that counts; None when there is none alive.
     received_s : float
-        When it was received [s].
+        When it was sent, or received where that is earlier [s].
     tick : int
         Highest tick of the current run of requests.
     pressed, latched : bool
@@ -68,8 +69,8 @@ class GateState:
     words: str = "no request yet"
 
 
-def receive(state: GateState, settings: GateSettings, request: Request, now_s: float) -> GateState:
-    """Take a request that arrived at ``now_s``."""
+def receive(state: GateState, settings: GateSettings, request: Request, now_s: float, sent_s: float | None = None) -> GateState:
+    """Take a request that arrived at ``now_s`` and was sent at ``sent_s`` by the same clock (None: nobody tells)."""
     state = _at(state, settings, now_s)
     if not request.twist.is_finite() or not math.isfinite(request.valid_for_s):
         return _faulty(state, settings, f"the request of tick {request.tick} is not finite")
@@ -80,7 +81,11 @@ def receive(state: GateState, settings: GateSettings, request: Request, now_s: f
     if not stops and (request.stops != state.stops or (alive and request.tick <= state.tick)):
         return state
     tick = max(state.tick, request.tick) if alive else request.tick
-    return replace(state, request=request, received_s=state.clock_s, tick=tick)
+    since_s = state.clock_s if sent_s is None else min(state.clock_s, sent_s)
+    late_s = state.clock_s - since_s
+    if not stops and late_s >= _time_to_live(request, settings):
+        return _stopped(replace(state, tick=tick), Source.IDLE, f"a request came {late_s:.2f} s after it was sent")
+    return replace(state, request=request, received_s=since_s, tick=tick)
 
 
 def refuse(state: GateState, settings: GateSettings, reason: str, now_s: float) -> GateState:
@@ -210,9 +215,9 @@ class GateRule:
         self.settings = settings
         self.state = GateState(stops=stops)
 
-    def receive(self, request: Request, now_s: float) -> None:
-        """Take a request."""
-        self.state = receive(self.state, self.settings, request, now_s)
+    def receive(self, request: Request, now_s: float, sent_s: float | None = None) -> None:
+        """Take a request, and when it was sent by the same clock."""
+        self.state = receive(self.state, self.settings, request, now_s, sent_s)
 
     def refuse(self, reason: str, now_s: float) -> None:
         """Note a message that is no request."""

@@ -201,7 +201,8 @@ class Gate:
     def _drain(self, now_s: float) -> None:
         for data in self._mailbox.receive():
             try:
-                self._rule.receive(unpack_request(data), now_s)
+                request, sent_s = unpack_request(data)
+                self._rule.receive(request, now_s, sent_s)
                 self._received += 1
             except WireError as error:
                 self._rule.refuse(f"request refused: {error}", now_s)

@@ -158,7 +158,7 @@ class RosRobot:
 
     def send(self, request: Request) -> None:
         """Hand a request to the gate. Where no gate listens it is lost; the missing gate status tells."""
-        self._mailbox.send(pack_request(request), self._gate_socket)
+        self._mailbox.send(pack_request(request, self._clock()), self._gate_socket)
 
     def publish_mode(self, mode: Mode, text: str) -> None:
         """Publish mode and who drives as JSON, when they changed."""

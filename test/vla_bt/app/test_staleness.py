@@ -58,6 +58,16 @@ def test_a_tree_that_says_nothing_more_is_found_by_the_age_of_what_it_said() -> 
     assert judge.oldest_s > 1.5
 
 
+def test_a_judge_that_was_held_up_himself_accuses_nobody() -> None:
+    judge = RosJudge(LIMIT_S)
+    judge.hear_snapshot(100.0, snapshot(0.05))
+    judge.hear_velocity(100.02, Twist(0.3, 0.0, 0.0))
+    for number in range(5):  # what waited for him, the snapshot behind it
+        judge.hear_velocity(100.7 + 0.001 * number, Twist(0.3, 0.0, 0.0))
+    judge.hear_snapshot(100.71, snapshot(0.1))
+    assert (judge.judge.driven, judge.judge.stale) == (2, 0)
+
+
 def test_a_tree_that_says_nothing_while_the_robot_stands_is_well() -> None:
     assert drive(snapshot(0.05, speed=0.0, asked=0.0), *[None] * 20).driven == 0
 

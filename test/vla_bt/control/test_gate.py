@@ -69,6 +69,40 @@ def test_a_request_without_time_to_live_never_moves(valid_for_s: float) -> None:
     assert rule.step(0.0) == ZERO
 
 
+def test_what_waited_on_its_way_is_as_old_as_it_is() -> None:
+    rule = GateRule(SETTINGS)
+    last_s = driven(rule)
+    rule.receive(ask(tick=1000), last_s + 0.1, sent_s=last_s)
+    assert rule.step(last_s + 0.149).linear_x == 0.5
+    assert rule.step(last_s + 0.151) == ZERO  # from when it was sent, not from its receipt
+
+    rule.receive(ask(tick=1001), last_s + 0.3, sent_s=last_s + 0.1)
+    assert rule.step(last_s + 0.3) == ZERO
+    assert rule.status(last_s + 0.3).words == "a request came 0.20 s after it was sent"
+    rule.receive(ask(tick=1002), last_s + 0.32, sent_s=last_s + 99.0)  # from the future: received now
+    assert rule.step(last_s + 0.32).linear_x > 0.0
+    assert rule.step(last_s + 0.32 + 0.151) == ZERO
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.01, 0.25))
+def test_no_request_moves_the_robot_longer_after_it_was_sent_than_it_may(
+    under_way_s: float, later_s: float, valid_for_s: float
+) -> None:
+    rule = GateRule(SETTINGS)
+    rule.receive(ask(valid_for_s=valid_for_s), under_way_s, sent_s=0.0)
+    moved = rule.step(under_way_s + later_s)
+    if under_way_s + later_s >= min(valid_for_s, SETTINGS.max_valid_for_s):
+        assert moved == ZERO
+
+
+@pytest.mark.parametrize("source", [Source.SAFETY, Source.IDLE])
+def test_a_request_to_stop_stops_however_late_it_comes(source: Source) -> None:
+    rule = GateRule(SETTINGS)
+    last_s = driven(rule)
+    rule.receive(Request(ZERO, source, valid_for_s=0.15, tick=1000), last_s + 0.01, sent_s=last_s - 5.0)
+    assert rule.step(last_s + 0.02) == ZERO
+
+
 def test_the_safety_branch_stops_at_once_whatever_its_velocity() -> None:
     rule = GateRule(SETTINGS)
     last_s = driven(rule)

@@ -104,7 +104,7 @@ class World:
         self.tick += 1
         stops = self.statuses[-1].stops if self.statuses else 0
         request = Request(twist, source, valid_for_s=0.15, tick=self.tick, stops=stops)
-        self.tree.send(pack_request(request), self.directory / "gate.sock")
+        self.tree.send(pack_request(request, time.monotonic()), self.directory / "gate.sock")
         return time.monotonic()
 
     def drive(self) -> float:

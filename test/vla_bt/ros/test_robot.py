@@ -255,16 +255,19 @@ def test_gate_reports_arrive_and_requests_leave(world: World) -> None:
     gate = Mailbox(world.directory / "gate.sock")
     try:
         request = Request(Twist(0.1, 0.2, 0.3), Source.POLICY, 7, 8, 0.15, 9)
-        world.robot.send(request)
-        assert [unpack_request(data) for data in gate.receive()] == [request]
-
-        report = GateStatus(True, "in words", Twist(0.5, 0.0, -0.5), Source.TELEOP, 0.0)
         before = time.monotonic()
+        world.robot.send(request)
+        ((arrived, sent_s),) = (unpack_request(data) for data in gate.receive())
+        assert arrived == request
+        assert before <= sent_s <= time.monotonic()
+
+        made_s = time.monotonic()  # what waits for its reader gets no younger
+        report = GateStatus(True, "in words", Twist(0.5, 0.0, -0.5), Source.TELEOP, made_s)
         assert gate.send(b"rubbish", world.directory / "tree.gate.sock")
         assert gate.send(pack_gate_status(report), world.directory / "tree.gate.sock")
         status = world.until(lambda: world.robot.snapshot().gate, "the gate's report")
         assert (status.latched, status.fault, status.applied, status.source) == (True, "in words", report.applied, Source.TELEOP)
-        assert before < status.received_s < time.monotonic()
+        assert status.received_s == made_s
         assert world.robot.refused["gate status"] == 1
     finally:
         gate.close()
