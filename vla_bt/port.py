@@ -157,7 +157,7 @@ class Request:
     frame_sequence : int
         The frame the decision was made on, 0 if none.
     valid_for_s : float
-        Time to live from the gate's own receipt; the gate caps it.
+        Time to live from when it was sent, from the gate's own receipt at the latest; the gate caps it.
     tick : int
         Count of the tick that composed it.
     stops : int

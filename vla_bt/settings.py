@@ -32,7 +32,7 @@ class GateSettings:
     """Limits and deadlines of the gate."""
 
     period_s: float = setting(0.02, "period of the gate's own timer [s]", 0.005, 0.1)
-    max_valid_for_s: float = setting(0.2, "cap on a request's time to live, from receipt [s]", 0.02, 0.25)
+    max_valid_for_s: float = setting(0.2, "cap on a request's time to live, from when it was sent [s]", 0.02, 0.25)
     max_linear_x: float = setting(0.6, "forward and backward speed limit [m/s]", 0.0, 3.0)
     max_linear_y: float = setting(0.4, "sideways speed limit [m/s]", 0.0, 3.0)
     max_angular_z: float = setting(1.2, "turning speed limit [rad/s]", 0.0, 6.0)
