@@ -8,7 +8,6 @@ with its rings and sockets is removed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -20,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+
+from vla_bt.parent import die_with_parent
 
 MODULES = {
     "sim": "vla_bt.ros.sim_node",
@@ -35,16 +36,6 @@ ENDING = ("dashboard", "tree", "sim", "camera", "bridge", "gate")
 """The order in which they end."""
 
 PATIENCE_S = 4.0
-_PR_SET_PDEATHSIG = 1
-
-
-_prctl = ctypes.CDLL(None).prctl
-"""Looked up now: in a child forked from a process with threads, the loader's lock may be held by a thread that is gone."""
-
-
-def die_with_parent() -> None:
-    """Let the kernel end this process when its parent ends; to be called between fork and exec."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def left_behind(directory: Path) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from vla_bt.app.processes import die_with_parent
+from vla_bt.parent import die_with_parent
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_S = 60.0

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+from vla_bt.parent import die_with_parent
 from vla_bt.settings import SettingsError
 
 REQUIRED_SHARE = 0.95
@@ -90,7 +91,7 @@ def _results(seeds: range, jobs: int) -> Iterator[Any]:
     if jobs == 1:
         yield from map(check_seed, seeds)
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent) as pool:
         yield from pool.map(check_seed, seeds, chunksize=4)
 
 

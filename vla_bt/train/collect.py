@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.camera.lens import Picture
+from vla_bt.parent import die_with_parent
 from vla_bt.policy.port import PolicyStep
 from vla_bt.sim.scenes import (
     DISTANCES,
@@ -186,7 +187,7 @@ def collect(jobs: list[Job], folder: Path, processes: int, shown: Callable[[int,
             paths.append(collect_shard(part, path))
             shown(count, len(parts))
         return paths
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent) as pool:
         for count, path in enumerate(pool.map(collect_shard, *zip(*parts, strict=True)), start=1):
             paths.append(path)
             shown(count, len(parts))

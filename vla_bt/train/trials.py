@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_bt.parent import die_with_parent
 from vla_bt.policy.runtime import NetworkPolicy
 from vla_bt.sim.world import SimWorld
 from vla_bt.train.collect import draw_pushes, scene_of
@@ -72,5 +73,5 @@ def try_all(folder: Path, settings: TrainSettings) -> list[Trial]:
     run = partial(_try_folder, str(folder), settings.wide_surfaces)
     if settings.jobs == 1:
         return [run(task) for task in tasks]
-    with ProcessPoolExecutor(settings.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(settings.jobs, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent) as pool:
         return list(pool.map(run, tasks, chunksize=4))
