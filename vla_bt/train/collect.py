@@ -34,12 +34,14 @@ from vla_bt.sim.scenes import (
 )
 from vla_bt.sim.world import SimWorld
 from vla_bt.train.near_cup import near_cup
-from vla_bt.train.practice import Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
+from vla_bt.train.practice import Darkness, Drive, Driver, NoisyExpert, Practice, Push, hide_cup, practise
 from vla_bt.words import Twist
 
 _PERIODS_S = (0.05, 0.1, 0.1, 0.1, 0.15, 0.15, 0.2, 0.2)
 _LIMIT_S, _LONG_S = 20.0, 45.0
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
+_CHANGES_S = (0.5, 5.0)
+_OTHER = {"left": "right", "right": "left"}
 ARRAYS = ("frames", "elapsed", "twist", "actions", "stop", "auxiliary", "known")
 
 
@@ -62,7 +64,11 @@ class Job:
     wide_surfaces : float
         How likely the room is painted with any colours and patterns.
     near_cup : float
-        How likely the drive begins near the cup.
+        How likely the drive begins near the cup; no side is told then, as there is none to pass.
+    changes : float
+        How likely another side is told on the way: the drive to the first is broken off, one to the other begins there.
+    darkness : float
+        How likely the light goes out for a while.
     """
 
     seed: int
@@ -72,6 +78,8 @@ class Job:
     no_cup: float = 0.05
     wide_surfaces: float = 0.0
     near_cup: float = 0.0
+    changes: float = 0.0
+    darkness: float = 0.0
 
 
 def scene_of(seed: int, hard: bool, wide_surfaces: float = 0.0) -> Scene:
@@ -92,6 +100,11 @@ def draw_pushes(rng: np.random.Generator) -> tuple[Push, ...]:
     return tuple(pushes)
 
 
+def draw_darkness(rng: np.random.Generator) -> Darkness:
+    """Draw when the light goes out, for how long, and what is left of it."""
+    return float(rng.uniform(0.0, 8.0)), float(rng.uniform(0.5, 4.0)), float(rng.uniform(0.0, 0.12))
+
+
 def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None) -> Iterator[tuple[str, int, Drive]]:
     """Drive one world to both sides, or once without a told side; yields side, number of boxes and drive.
 
@@ -101,14 +114,13 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
         Makes the driver for a side and a number of boxes; default: the expert with noise.
     """
     rng = np.random.default_rng([job.seed, 223])
+    more = np.random.default_rng([job.seed, 239])
     scene = scene_of(job.seed, job.hard, job.wide_surfaces)
-    near = np.random.default_rng([job.seed, 239])
-    if near.random() < job.near_cup:
-        scene = near_cup(scene, near)
+    begins = near_cup(scene, more) if more.random() < job.near_cup else scene
     hidden = bool(rng.random() < job.no_cup)
     cup = (scene.cup.x, scene.cup.y)
-    world = SimWorld(hide_cup(scene) if hidden else scene)
-    sides = ("",) if rng.random() < 0.08 else ("left", "right")
+    world = SimWorld(hide_cup(begins) if hidden else begins)
+    sides = ("",) if rng.random() < 0.08 or begins is not scene else ("left", "right")
     for side in sides:
         plan = Practice(
             side,
@@ -119,9 +131,20 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
             # A policy that looks for what isn't there claims it late, if at all: that it learns not to.
             limit_s=_LONG_S if hidden and make_driver else _LIMIT_S,
             ends_there=not (hidden and make_driver),
+            darkness=draw_darkness(more) if more.random() < job.darkness else None,
         )
-        driver = make_driver(side, len(scene.boxes)) if make_driver else NoisyExpert(np.random.default_rng(rng.integers(2**32)))
-        yield side, len(scene.boxes), practise(world, plan, driver, job.picture, cup)
+        legs = [plan]
+        if side and more.random() < job.changes:
+            legs.insert(0, replace(plan, side=_OTHER[side], limit_s=float(more.uniform(*_CHANGES_S)), darkness=None))
+        for leg in legs:
+            driver = (
+                make_driver(leg.side, len(scene.boxes))
+                if make_driver
+                else NoisyExpert(np.random.default_rng(rng.integers(2**32)))
+            )
+            yield leg.side, len(scene.boxes), practise(world, leg, driver, job.picture, cup)
+            if world.first_contact is not None:
+                break
         world.restart()
     world.close()
 

@@ -36,6 +36,9 @@ _CLAIMS = TreeSettings().stop_probability
 Push = tuple[float, float, float, float, float]
 """Time, force_x, force_y, torque, duration of a push from outside [s, N, N, N m, s]."""
 
+Darkness = tuple[float, float, float]
+"""From when, for how long [s, s], and the share of the light that is left then (0..1)."""
+
 Driver = Callable[[NDArray[np.uint8], float, Twist, PolicyStep], PolicyStep]
 
 
@@ -57,6 +60,10 @@ class Practice:
         The cup is not there: the way leads to where it would be, but there is nothing to claim.
     ends_there : bool
         The drive ends some time after the robot came to where the cup is, or would be.
+    darkness : Darkness, optional
+        While it is dark the expert asks to stand, and there is nothing to claim.
+
+    All times count from where the drive begins.
     """
 
     side: str
@@ -66,6 +73,7 @@ class Practice:
     pushes: tuple[Push, ...] = ()
     cup_hidden: bool = False
     ends_there: bool = True
+    darkness: Darkness | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, picture: Picture, 
     Parameters
     ----------
     world : SimWorld
-        A fresh one.
+        A fresh one, or one in which another drive was broken off.
     plan : Practice
     driver : callable
         Returns what is done, given frame, time, measured velocity and the expert's step.
@@ -135,21 +143,28 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, picture: Picture, 
     waiting: list[tuple[float, float, PolicyStep]] = []
     newest: tuple[float, PolicyStep] | None = None
     pushes = list(plan.pushes)
-    next_frame_s = last_frame_s = there_s = standing_s = 0.0
+    begun_s = world.time_s
+    next_frame_s = last_frame_s = begun_s
+    there_s = standing_s = 0.0
     claimed = False
     track = []
-    while world.time_s < plan.limit_s:
+    while world.time_s - begun_s < plan.limit_s - 1e-9:
         now = world.time_s
         seen = truth()
         track.append((seen.x, seen.y))
-        while pushes and pushes[0][0] <= now:
+        while pushes and pushes[0][0] <= now - begun_s:
             world.push(*pushes.pop(0)[1:])
         if now >= next_frame_s - 1e-9:
             next_frame_s += plan.frame_period_s
             frame = framed(world.render(*whole_size(picture, world.lens)), world.lens, picture)
             label = expert.step(None, now, seen.twist)
+            asked, nothing_to_claim = expert.asked, plan.cup_hidden
+            if (left := _light(plan.darkness, now - begun_s)) < 1.0:
+                frame = (frame * left).astype(np.uint8)
+                asked, nothing_to_claim = np.zeros_like(asked), True
+                label = replace(label, actions=np.zeros_like(label.actions), stop_probability=0.0)
             frames.append(frame)
-            rows.append((now - last_frame_s, *_row(seen, expert.asked, plan.cup_hidden)))
+            rows.append((now - last_frame_s, *_row(seen, asked, plan.cup_hidden, nothing_to_claim)))
             last_frame_s = now
             waiting.append((now + plan.latency_s, now, driver(frame, now, seen.twist, label)))
         while waiting and waiting[0][0] <= now + 1e-9:
@@ -199,7 +214,14 @@ def _action(newest: tuple[float, PolicyStep] | None, now: float) -> tuple[Twist,
     return Twist(*(float(value) for value in step.actions[index])), False
 
 
-def _row(truth: Truth, asked: NDArray[np.float32], cup_hidden: bool) -> tuple[object, ...]:
+def _light(darkness: Darkness | None, since_s: float) -> float:
+    """Return the share of the light there is, so long after the drive began [s]."""
+    if darkness is None or not darkness[0] <= since_s < darkness[0] + darkness[1]:
+        return 1.0
+    return darkness[2]
+
+
+def _row(truth: Truth, asked: NDArray[np.float32], cup_hidden: bool, nothing_to_claim: bool) -> tuple[object, ...]:
     """Return twist, actions, stop, auxiliary, known for one moment."""
     cos, sin = math.cos(truth.yaw), math.sin(truth.yaw)
 
@@ -215,7 +237,7 @@ def _row(truth: Truth, asked: NDArray[np.float32], cup_hidden: bool) -> tuple[ob
         known += [1.0] * 4
     missing = AUXILIARY - len(places)
     distance = math.hypot(truth.cup_x - truth.x, truth.cup_y - truth.y)
-    sure = 0.0 if cup_hidden else min(1.0, max(0.0, (UNSURE_M - distance) / (UNSURE_M - SURE_M)))
+    sure = 0.0 if nothing_to_claim else min(1.0, max(0.0, (UNSURE_M - distance) / (UNSURE_M - SURE_M)))
     return tuple(truth.twist), asked, sure, [*places, *[0.0] * missing], [*known, *[0.0] * missing]
 
 

@@ -29,6 +29,8 @@ class TrainSettings:
     no_cup: float = setting(0.05, "share of worlds with the cup behind the wall: nothing is to be claimed there", 0.0, 1.0)
     wide_surfaces: float = setting(0.0, "share of worlds painted with any colours and patterns, not as a home", 0.0, 1.0)
     near_cup: float = setting(0.0, "share of worlds in which the drive begins near the cup", 0.0, 1.0)
+    changes: float = setting(0.0, "share of drives with another side told on the way", 0.0, 1.0)
+    darkness: float = setting(0.0, "share of drives in which the light goes out for a while: the label is to stand", 0.0, 1.0)
     epochs: int = setting(8, "passes of the first round", 1, 1000)
     dagger_rounds: int = setting(2, "later rounds, in which the policy drives and the expert says what would be right", 0, 20)
     dagger_worlds: int = setting(120, "worlds of each later round", 1, 100_000)

@@ -80,6 +80,50 @@ def test_a_job_may_hide_the_cup_of_every_world() -> None:
     assert sides == [True, True, False, False]
 
 
+def test_another_side_told_on_the_way_begins_a_drive_where_the_first_was_broken_off() -> None:
+    seed = next(seed for seed in range(1_000_000, 1_000_100) if scene_of(seed, False).name.startswith("1box"))
+    plain, changed = (
+        [found[::2] for found in drives_of(Job(seed, False, "", PICTURE, 0.0, changes=share))] for share in (0.0, 1.0)
+    )
+    assert [side for side, _ in plain] == ["left", "right"]
+    assert [side for side, _ in changed] == ["right", "left", "left", "right"]
+    for (_, broken_off), (side, done) in (changed[:2], changed[2:]):
+        assert len(done.stop) > 10
+        assert done.elapsed[0] == 0.0
+        moved = np.abs(done.auxiliary[0, :2] - broken_off.auxiliary[-1, :2]).max()
+        assert moved < 0.2, "it goes on from there"
+        assert np.abs(done.auxiliary[0, :2] - plain[0][1].auxiliary[0, :2]).max() > 0.2, "which is not the start"
+        assert done.side_as_told, f"and passes on the {side}"
+
+
+def test_in_the_dark_the_label_is_to_stand_and_claim_nothing() -> None:
+    scene = make_scene("1box_vert_left", seed=3)
+    plans = [Practice("left"), Practice("left", darkness=(2.0, 3.0, 0.05))]
+    drives = []
+    for plan in plans:
+        world = SimWorld(scene)
+        drives.append(practise(world, plan, as_told, PICTURE, (scene.cup.x, scene.cup.y)))
+        world.close()
+    light, dark = drives
+    span = slice(20, 50)  # a frame every 0.1 s
+    assert dark.frames[span].max() <= 13 < dark.frames[19].max()
+    assert dark.frames[50].max() > 13
+    assert not dark.actions[span].any()
+    assert not dark.stop[span].any()
+    assert dark.known[30, :2].all(), "where the cup is stays to be remembered"
+    assert np.abs(dark.twist[30]).max() < 0.02 < np.abs(light.twist[30]).max(), "it stands"
+    assert dark.ok
+    assert len(dark.stop) > len(light.stop)
+
+
+def test_darkness_is_drawn_for_its_share_of_drives() -> None:
+    brightest = [
+        min(frame.max() for *_, done in drives_of(Job(1_000_000, False, "", PICTURE, darkness=share)) for frame in done.frames)
+        for share in (0.0, 1.0)
+    ]
+    assert brightest[1] < 40 < brightest[0]
+
+
 def test_noise_moves_the_robot_but_not_the_labels() -> None:
     noisy = NoisyExpert(np.random.default_rng(0), rate_hz=1e9)
     label = PolicyStep(np.full((CHUNK, 3), 0.3, np.float32), 0.1, 1.0)
