@@ -15,6 +15,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ SETTLE_S = 60.0
 """What a process takes in its first minute, or in the minute after a step, is no growth [s]."""
 
 TREND_PERIOD_S = 10.0
+TREND_SAMPLE_S = 5.0
 STALE_S = 2.0
 """An older reading is no reading [s]."""
 
@@ -100,35 +102,49 @@ class MemoryEvent:
         return f"level {self.level}: {self.words}{freed}"
 
 
-class SampleRing:
-    """The newest samples, in room that is taken at once: a ring that fills for ten minutes would look like a leak.
+class NumberRing:
+    """The newest rows of numbers, in room that is taken at once: a ring that fills for ten minutes would look like a leak.
+
+    Parameters
+    ----------
+    size : int
+        Rows it holds.
+    columns : int
+        Numbers of each.
 
     Attributes
     ----------
     taken : int
-        Samples so far, those included that were overwritten.
+        Rows so far, those included that were overwritten.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values = array("d", bytes(8 * 3 * size))
+    def __init__(self, size: int, columns: int) -> None:
+        self._size, self._columns = size, columns
+        self._values = array("d", bytes(8 * columns * size))
         self.taken = 0
 
-    def append(self, at_s: float, available_mb: float, level: int) -> None:
-        """Take a sample: time [s], available [MB], number of the level."""
-        place = 3 * (self.taken % self._size)
-        self._values[place : place + 3] = array("d", (at_s, available_mb, level))
+    def append(self, *row: float) -> None:
+        """Take a row; the oldest goes when there is no more room.
+
+        Raises
+        ------
+        ValueError
+            When it has another number of columns.
+        """
+        if len(row) != self._columns:
+            raise ValueError(f"{len(row)} numbers instead of {self._columns}")
+        place = self._columns * (self.taken % self._size)
+        self._values[place : place + self._columns] = array("d", row)
         self.taken += 1
 
     def __len__(self) -> int:
         return min(self.taken, self._size)
 
-    def __iter__(self) -> Iterator[tuple[float, float, int]]:
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
         """Oldest first."""
         for number in range(self.taken - len(self), self.taken):
-            place = 3 * (number % self._size)
-            at_s, available_mb, level = self._values[place : place + 3]
-            yield at_s, available_mb, int(level)
+            place = self._columns * (number % self._size)
+            yield tuple(self._values[place : place + self._columns])
 
 
 class MemoryMonitor:
@@ -161,8 +177,9 @@ class MemoryMonitor:
         self._gpu = Gpu()
         self._lock = threading.Lock()
         self._reading: MemoryReading | None = None
-        self._trends: dict[str, tuple[int, float, deque[tuple[float, float]]]] = {}
+        self._trends: dict[str, tuple[int, NumberRing]] = {}
         self._slopes: dict[str, Slope] = {}
+        self._point_due_s: dict[str, float] = {}
         self._slopes_due_s = 0.0
         self._report_due_s = 0.0
         self._clear_wanted = False
@@ -173,7 +190,7 @@ class MemoryMonitor:
         self._wake = threading.Event()
         self._ended = False
         self._thread: threading.Thread | None = None
-        self.ring = SampleRing(RING_SAMPLES)
+        self.ring = NumberRing(RING_SAMPLES, 3)
         """Time [s], available [MB], level number of each sample, for plots."""
         self.events: deque[MemoryEvent] = deque(maxlen=200)
         self.state: MemoryState | None = None
@@ -269,18 +286,19 @@ class MemoryMonitor:
         for role, process in reading.processes.items():
             known = self._trends.get(role)
             if known is None or known[0] != process.pid:
-                known = self._trends[role] = (process.pid, now_s + SETTLE_S, deque())
+                room = int(self._settings.memory_leak_window_s / TREND_SAMPLE_S) + 1
+                known = self._trends[role] = (process.pid, NumberRing(room, 2))
+                self._point_due_s[role] = now_s + SETTLE_S
                 self._slopes.pop(role, None)
-            _, begin_s, points = known
-            if process.written_mb is not None and now_s >= begin_s and (not points or now_s - points[-1][0] >= 5.0):
-                points.append((now_s, process.written_mb))
-                while now_s - points[0][0] > self._settings.memory_leak_window_s:
-                    points.popleft()
+            if process.written_mb is not None and now_s >= self._point_due_s[role]:
+                self._point_due_s[role] = now_s + TREND_SAMPLE_S
+                known[1].append(now_s, process.written_mb)
         if now_s < self._slopes_due_s:
             return
         self._slopes_due_s = now_s + TREND_PERIOD_S
-        for role, (_, _, points) in self._trends.items():
-            found = slope([at_s for at_s, _ in points], [written_mb for _, written_mb in points])
+        for role, (_, points) in self._trends.items():
+            window = [point for point in points if now_s - point[0] <= self._settings.memory_leak_window_s]
+            found = slope([at_s for at_s, _ in window], [written_mb for _, written_mb in window])
             if role not in reading.processes:
                 self._slopes.pop(role, None)
             elif found is not None and found.seconds >= self._settings.memory_leak_window_s / 2.0:
@@ -396,9 +414,9 @@ class MemoryMonitor:
         }
 
     def _write_report(self, path: Path) -> None:
-        points = list(self.ring)
-        step = max(1, -(-len(points) // SPARK_POINTS))  # rounded up: never more than SPARK_POINTS
-        recent = {"available_mb": [round(point[1], 1) for point in points[::step]], "period_s": step * SAMPLE_PERIOD_S}
+        step = max(1, -(-len(self.ring) // SPARK_POINTS))  # rounded up: never more than SPARK_POINTS
+        points = islice(self.ring, 0, None, step)  # a list of them all would be thousands of small objects, each second
+        recent = {"available_mb": [round(point[1], 1) for point in points], "period_s": step * SAMPLE_PERIOD_S}
         content = {"written_s": time.time(), "pid": os.getpid(), **self.report(), "recent": recent}
         fresh = path.with_suffix(".fresh")
         fresh.write_text(json.dumps(content), encoding="utf-8")

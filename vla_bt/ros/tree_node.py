@@ -41,6 +41,7 @@ from vla_bt.control.causes import load_causes
 from vla_bt.diagnosis import Diagnosis, Times, percentile_ms
 from vla_bt.episodes.journal import left_behind
 from vla_bt.episodes.recorder import EpisodeRecorder, RecorderStatus, labels
+from vla_bt.memory.clearing import keep_pictures_apart
 from vla_bt.memory.ladder import limits_of
 from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.client import WorkerClient
@@ -227,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ending = Ending()
     arguments = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     parser = argparse.ArgumentParser(prog="tree_node", description=(__doc__ or "").splitlines()[0])
+    keep_pictures_apart()
     sys.setswitchinterval(0.001)  # a busy callback thread gives way to the tick within a millisecond
     try:
         prepare()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vla_bt.memory import monitor
 from vla_bt.memory.cgroup import Confinement
 from vla_bt.memory.clearing import clear_caches, release, resident_mb
 from vla_bt.memory.ladder import Level
-from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, SampleRing, read_report
+from vla_bt.memory.monitor import REPORT_FILE, MemoryMonitor, NumberRing, read_report
 from vla_bt.memory.processes import ProcessMemory
 from vla_bt.memory.system import SystemMemory
 from vla_bt.settings import TreeSettings
@@ -45,7 +46,7 @@ def test_a_sample_is_what_the_system_says() -> None:
 
 
 def test_the_ring_keeps_the_newest_and_takes_no_more_room() -> None:
-    ring = SampleRing(3)
+    ring = NumberRing(3, 3)
     assert list(ring) == []
     held = sys.getsizeof(ring._values)
     for number in range(5):
@@ -54,6 +55,8 @@ def test_the_ring_keeps_the_newest_and_takes_no_more_room() -> None:
     assert list(ring) == [(2.0, 200.0, 2), (3.0, 300.0, 3), (4.0, 400.0, 4)]
     assert ring.taken == 5
     assert sys.getsizeof(ring._values) == held
+    with pytest.raises(ValueError, match="2 numbers instead of 3"):
+        ring.append(1.0, 2.0)
 
 
 def test_a_nearer_container_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +262,19 @@ def test_the_report_holds_few_points_however_many_samples_there_are(tmp_path: Pa
     report = read_report(tmp_path)
     assert report is not None
     assert min(samples, monitor.SPARK_POINTS // 2) <= len(report["recent"]["available_mb"]) <= monitor.SPARK_POINTS
+
+
+def test_a_report_takes_no_room_for_all_samples(tmp_path: Path) -> None:
+    memory = MemoryMonitor(SETTINGS, directory=tmp_path)
+    memory.sample()
+    for number in range(monitor.RING_SAMPLES):
+        memory.ring.append(float(number), 1000.0 + number, 0)
+    memory._write_report(tmp_path / REPORT_FILE)
+    tracemalloc.start()
+    memory._write_report(tmp_path / REPORT_FILE)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100_000, "bytes; as a list they took 170,000 and more, each second"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"written_s": "x"}', json.dumps({"written_s": 0.0})])

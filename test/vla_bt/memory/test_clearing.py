@@ -1,0 +1,53 @@
+"""The allocator's settings: a picture's block stays out of the heaps, also after the first one was freed."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+
+SIZE = 640 * 360 * 3
+MEASURE = f"""
+import ctypes, threading
+from vla_bt.memory.clearing import keep_pictures_apart
+
+class Info(ctypes.Structure):
+    names = "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
+
+libc = ctypes.CDLL("libc.so.6")
+libc.mallinfo2.restype = Info
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = libc.free.argtypes = [ctypes.c_size_t]
+
+def measure():
+    for _ in range(3):
+        libc.free(libc.malloc({SIZE}))
+    before = libc.mallinfo2().hblkhd
+    picture = libc.malloc({SIZE})
+    print(libc.mallinfo2().hblkhd - before)
+
+if APART:
+    assert keep_pictures_apart()
+measure()
+thread = threading.Thread(target=measure)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_picture_has_pages_of_its_own_whoever_takes_it() -> None:
+    if not hasattr(ctypes.CDLL("libc.so.6"), "mallinfo2"):
+        pytest.skip("mallinfo2 came with glibc 2.33")
+    own = {}
+    for apart in (False, True):
+        code = MEASURE.replace("APART", str(apart))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        own[apart] = [int(line) for line in done.stdout.split()]
+    assert all(bytes_apart >= SIZE for bytes_apart in own[True]), own
+    assert own[False][0] == 0, "the C library alone takes it into its heap once one was freed"
