@@ -14,9 +14,12 @@ import pytest
 from vla_bt.camera.ring import FrameRingWriter, ring_path
 from vla_bt.policy import client as client_module
 from vla_bt.policy import records
+from vla_bt.policy import worker as worker_module
 from vla_bt.policy.client import LONGEST_START_S, START_S, START_WORK_S, WorkerClient
+from vla_bt.policy.expert import ExpertPolicy
 from vla_bt.policy.port import Grade, PolicyOutput
 from vla_bt.policy.worker_exit import OUT_OF_MEMORY
+from vla_bt.wire import Mailbox
 from vla_bt.words import ZERO
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,6 +58,21 @@ def answer(client: WorkerClient) -> PolicyOutput:
 
     until(arrived, 20.0, "answer")
     return found[0]
+
+
+def test_a_new_goal_is_tidied_up_after_once_its_first_answer_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(worker_module, "clear_caches", lambda: done.append("tidied"))
+    mailbox = Mailbox(tmp_path / "policy.sock")
+    worker = worker_module.Worker(mailbox, tmp_path / "tree.sock", tmp_path, os.getpid())
+    monkeypatch.setattr(worker, "say", lambda data: done.append("answered"))
+    policy = ExpertPolicy(lambda: None)
+    for goal_id in (1, 2):
+        worker._answer(policy, records.pack_goal(goal_id, "go to the cup"))
+        for sequence in (1, 2, 3):
+            worker._answer(policy, records.pack_step(records.StepRequest(goal_id, sequence, 0.0, ZERO)))
+    mailbox.close()
+    assert done == ["answered", "tidied", "answered", "answered"] * 2
 
 
 def test_it_says_what_it_holds_and_clears_when_asked(client: WorkerClient) -> None:
