@@ -34,7 +34,7 @@ _PHRASES = _table(
     some room,some space,a lot of room,a lot of space""",
     **{"with": "so that,so the"},
     via="by way of,by means of,by using",
-    behind="on the far side of,at the far side of,on the other side of,at the other side of,on the opposite side of",
+    behind="on the far side of,at the far side of",
     until="as far as,all the way to,all the way up to,up until",
     once="as soon as",
     enroute="on the way,on your way,along the way,en route",

@@ -287,8 +287,8 @@ class MemoryMonitor:
             known = self._trends.get(role)
             if known is None or known[0] != process.pid:
                 room = int(self._settings.memory_leak_window_s / TREND_SAMPLE_S) + 1
-                known = self._trends[role] = (process.pid, NumberRing(room, 2))
                 self._point_due_s[role] = now_s + SETTLE_S
+                known = self._trends[role] = (process.pid, NumberRing(room, 2))
                 self._slopes.pop(role, None)
             if process.written_mb is not None and now_s >= self._point_due_s[role]:
                 self._point_due_s[role] = now_s + TREND_SAMPLE_S

@@ -1,4 +1,4 @@
-"""Collecting practice drives: worlds drawn from seeds, driven on both sides, written as shards.
+"""Collecting practice drives: worlds drawn from seeds, driven on both sides or told none, written as shards.
 
 Promises: a shard depends on its job alone (settings, seed, weights), so a run that was interrupted goes on with the shards that
 are missing; a shard is there whole or not at all. Scenes, conditions and split come from the world's seed.
@@ -47,7 +47,7 @@ ARRAYS = ("frames", "elapsed", "twist", "actions", "stop", "auxiliary", "known")
 
 @dataclass(frozen=True)
 class Job:
-    """One world, driven on both sides.
+    """One world, driven on both sides, or once with none told.
 
     Attributes
     ----------
@@ -107,6 +107,8 @@ def draw_darkness(rng: np.random.Generator) -> Darkness:
 
 def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None) -> Iterator[tuple[str, int, Drive]]:
     """Drive one world to both sides, or once without a told side; yields side, number of boxes and drive.
+
+    Where another side is told on the way there are two drives to a side: the one that was broken off, and the one from there.
 
     Parameters
     ----------

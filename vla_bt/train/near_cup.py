@@ -1,6 +1,6 @@
 """Starts near the cup: the last metre decides whether the robot touches it, stands right, or stands too far off.
 
-Promises: a start is free of boxes and walls, looks roughly at the cup, and needs no way around a box, whichever side is told.
+Promises: a start is free of boxes and walls, looks roughly at the cup, and needs no way around a box: no side need be told.
 """
 
 from __future__ import annotations

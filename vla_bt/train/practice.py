@@ -2,7 +2,8 @@
 
 Promises: deterministic for its arguments; frames are rendered only at the size the policy takes; whoever drives, the labels come
 from the expert alone, without noise, from the state the robot was really in; requests pass through the gate's rule and take
-effect after a latency, as on the robot. Between a request and the gate stands no tree.
+effect after a latency, as on the robot. Between a request and the gate stands no tree. A drive that goes on where another was
+broken off begins with the gate at zero: the robot brakes until the first action comes.
 """
 
 from __future__ import annotations
@@ -257,11 +258,13 @@ class NoisyExpert:
     def __init__(self, rng: np.random.Generator, rate_hz: float = 0.5) -> None:
         self._rng, self._rate_hz = rng, rate_hz
         self._pull = np.zeros(3, np.float32)
-        self._until_s, self._last_s = -1.0, 0.0
+        self._until_s = -1.0
+        self._last_s: float | None = None
 
     def __call__(self, frame: NDArray[np.uint8], time_s: float, measured: Twist, label: PolicyStep) -> PolicyStep:
         """Return the expert's step, disturbed."""
-        passed_s, self._last_s = time_s - self._last_s, time_s
+        passed_s = 0.0 if self._last_s is None else time_s - self._last_s  # a drive may begin late
+        self._last_s = time_s
         if time_s >= self._until_s:
             self._pull[:] = 0.0
             if self._rng.random() < passed_s * self._rate_hz:

@@ -202,8 +202,9 @@ class Trainer:
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
         picture = self.config.image.picture
-        shares = settings.no_cup, settings.wide_surfaces, settings.near_cup, settings.changes, settings.darkness
-        return [Job(first + i, hard_world(i, settings.hard_share), driver, picture, *shares) for i in range(count)]
+        names = "no_cup", "wide_surfaces", "near_cup", "changes", "darkness"
+        shares = {name: getattr(settings, name) for name in names}
+        return [Job(first + i, hard_world(i, settings.hard_share), driver, picture, **shares) for i in range(count)]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):

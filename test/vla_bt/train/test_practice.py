@@ -127,7 +127,9 @@ def test_darkness_is_drawn_for_its_share_of_drives() -> None:
 def test_noise_moves_the_robot_but_not_the_labels() -> None:
     noisy = NoisyExpert(np.random.default_rng(0), rate_hz=1e9)
     label = PolicyStep(np.full((CHUNK, 3), 0.3, np.float32), 0.1, 1.0)
-    step = noisy(np.zeros((1, 1, 3), np.uint8), 1.0, Twist(), label)
+    first = noisy(np.zeros((1, 1, 3), np.uint8), 4.0, Twist(), label)
+    assert (first.actions == label.actions).all(), "nothing has passed yet, whenever the drive began"
+    step = noisy(np.zeros((1, 1, 3), np.uint8), 5.0, Twist(), label)
     assert np.abs(step.actions - label.actions).max() > 0.01
     assert np.ptp(step.actions - label.actions, axis=0).max() < 1e-6
     assert step.stop_probability == 0.0
