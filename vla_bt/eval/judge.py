@@ -79,7 +79,7 @@ class GoalLog:
         self.states[goal], self.texts[goal], self.reasons[goal] = state, str(line["text"]), str(line["reason"])
         before = self.judged.get(goal, 0)
         self.judged[goal] = len(evidence)
-        if state not in ("accepted", "active"):
+        if state != was and state not in ("accepted", "active"):  # a line may be entered again: the newest of a topic
             self.closed_s = tick.time_s
         claims = [(step, evidence[step]) for step in range(before, len(evidence))]
         if state == "active" and was != "active":
