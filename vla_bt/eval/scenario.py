@@ -34,7 +34,8 @@ from vla_bt.eval.parts import (
     read_words,
 )
 from vla_bt.eval.script import FAULTS, PEOPLE, Event, read_events
-from vla_bt.eval.told import OTHER, SAID, UnclearSideError, blanks, told_side
+from vla_bt.eval.told import SAID, UnclearSideError, blanks, told_side
+from vla_bt.goals.plan import OTHER_SIDE
 from vla_bt.settings import SettingsError, check, config_path, setting
 from vla_bt.sim.scenes import DISTANCES, HARD, HOUSE, NOMINAL, PATTERNS, POSITIONS, SCENE_NAMES, SURFACES, Variation
 
@@ -178,7 +179,7 @@ def _check_sides(scenario: Scenario, marks: dict[str, Marked]) -> None:
     if "{goal}" in last and scenario.goals:
         at = marks["goals"].entries("goals")
     for entry, goal in zip(at, scenario.goals if "{goal}" in last and scenario.goals else [OWN_GOAL], strict=False):
-        for side in OTHER:
+        for side in OTHER_SIDE:
             try:
                 _side(scenario, last.replace("{goal}", goal), blanks(side, "the box"))
             except UnclearSideError as error:
@@ -240,7 +241,7 @@ def jobs_of(name: str, scenario: Scenario, policy: str, seeds: range, camera: tu
     for seed in seeds:
         for kind, distance, position, pattern in _combinations(scenario, seed):
             own = kind.rsplit("_", 1)[1]
-            sides = (own, OTHER[own]) if scenario.both_sides else (own,)
+            sides = (own, OTHER_SIDE[own]) if scenario.both_sides else (own,)
             boxes = "the boxes" if kind.startswith("2box") else "the box"
             goals = scenario.goals or [OWN_GOAL]
             alone = scenario.one_by_one and scenario.stresses

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 
 from vla_bt.goals.parser import parse
-from vla_bt.goals.plan import PlaceGoal, Plan
+from vla_bt.goals.plan import OTHER_SIDE, PlaceGoal, Plan
 
-OTHER = {"left": "right", "right": "left"}
 SAID = ("left", "right", "{side}", "{other}", "none")
 """What a file's ``side`` may say: the same for every run, the world's side, the other one, or none."""
 
@@ -21,7 +20,7 @@ class UnclearSideError(ValueError):
 
 def blanks(side: str, boxes: str) -> dict[str, str]:
     """Return what is filled in for a world with that side."""
-    return {"side": side, "other": OTHER[side], "boxes": boxes}
+    return {"side": side, "other": OTHER_SIDE[side], "boxes": boxes}
 
 
 def told_side(template: str, told: dict[str, str], said: str = "") -> str:

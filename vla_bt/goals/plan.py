@@ -10,6 +10,9 @@ from typing import ClassVar
 SHOWN_CHARACTERS = 80
 """Longer texts are cut to this many characters wherever a goal is shown or published."""
 
+OTHER_SIDE = {"left": "right", "right": "left"}
+"""The sides on which to pass what is in the way, and of each the other."""
+
 
 class Motion(str, Enum):
     """The measured motions, in the robot's own frame."""

@@ -147,6 +147,15 @@ class NumberRing:
             yield tuple(self._values[place : place + self._columns])
 
 
+@dataclass
+class _Trend:
+    """What a process has written to, over time: its points (time [s], written [MB]), and when the next one is due [s]."""
+
+    pid: int
+    due_s: float
+    points: NumberRing
+
+
 class MemoryMonitor:
     """Samples memory four times a second in a thread of its own once :meth:`start` was called.
 
@@ -177,9 +186,8 @@ class MemoryMonitor:
         self._gpu = Gpu()
         self._lock = threading.Lock()
         self._reading: MemoryReading | None = None
-        self._trends: dict[str, tuple[int, NumberRing]] = {}
+        self._trends: dict[str, _Trend] = {}
         self._slopes: dict[str, Slope] = {}
-        self._point_due_s: dict[str, float] = {}
         self._slopes_due_s = 0.0
         self._report_due_s = 0.0
         self._clear_wanted = False
@@ -285,19 +293,18 @@ class MemoryMonitor:
         now_s = reading.sampled_s
         for role, process in reading.processes.items():
             known = self._trends.get(role)
-            if known is None or known[0] != process.pid:
+            if known is None or known.pid != process.pid:
                 room = int(self._settings.memory_leak_window_s / TREND_SAMPLE_S) + 1
-                self._point_due_s[role] = now_s + SETTLE_S
-                known = self._trends[role] = (process.pid, NumberRing(room, 2))
+                known = self._trends[role] = _Trend(process.pid, now_s + SETTLE_S, NumberRing(room, 2))
                 self._slopes.pop(role, None)
-            if process.written_mb is not None and now_s >= self._point_due_s[role]:
-                self._point_due_s[role] = now_s + TREND_SAMPLE_S
-                known[1].append(now_s, process.written_mb)
+            if process.written_mb is not None and now_s >= known.due_s:
+                known.due_s = now_s + TREND_SAMPLE_S
+                known.points.append(now_s, process.written_mb)
         if now_s < self._slopes_due_s:
             return
         self._slopes_due_s = now_s + TREND_PERIOD_S
-        for role, (_, points) in self._trends.items():
-            window = [point for point in points if now_s - point[0] <= self._settings.memory_leak_window_s]
+        for role, known in self._trends.items():
+            window = [point for point in known.points if now_s - point[0] <= self._settings.memory_leak_window_s]
             found = slope([at_s for at_s, _ in window], [written_mb for _, written_mb in window])
             if role not in reading.processes:
                 self._slopes.pop(role, None)

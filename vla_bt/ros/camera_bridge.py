@@ -20,9 +20,9 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vla_bt.camera.lens import UNKNOWN
 from vla_bt.camera.ring import FrameRingWriter, RingError, ring_path
+from vla_bt.memory.allocator import keep_freed_memory
 from vla_bt.port import FrameInfo
 from vla_bt.ros import qos
-from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import ImageError, lens_from, pixels_of
 from vla_bt.ros.parameters import declare

@@ -21,8 +21,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vla_bt.camera.lens import lens_of
 from vla_bt.camera.source import EndOfSourceError, FrameSource, fit, open_source
+from vla_bt.memory.allocator import keep_freed_memory
 from vla_bt.ros import qos
-from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import camera_info_of, message_of
 from vla_bt.ros.options import add_camera_options, ros_arguments

@@ -8,7 +8,6 @@ domain and range do not stay, or a second gate could come onto a real robot's ``
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 
@@ -19,8 +18,6 @@ _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILE
 _PEERS = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")  # would find others in spite of the range
 _DOMAIN_VARIABLE = "VLA_BT_DEMO_DOMAIN"
 _LAST_DOMAIN = 101  # with higher ones, ports reach into those Linux hands out by itself
-_LARGEST_BLOCK = 64 << 20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def prepare(publishes_images: bool = False) -> None:
@@ -79,15 +76,3 @@ def isolate() -> int:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     return domain
-
-
-def keep_freed_memory() -> None:
-    """Tell the C library to keep freed blocks, for processes that handle raw pictures.
-
-    By default each 2.8 MB buffer goes back to the kernel and comes anew, zeroed page by page: receiving a 720p picture costs
-    6.4 ms of CPU that way and 2.0 ms with this.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # glibc
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK // 2)
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST_BLOCK)

@@ -31,9 +31,9 @@ from sensor_msgs.msg import BatteryState, CameraInfo, LaserScan
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import Trigger
 
+from vla_bt.memory.allocator import keep_freed_memory
 from vla_bt.port import Odometry, Scan
 from vla_bt.ros import qos
-from vla_bt.ros.environment import keep_freed_memory
 from vla_bt.ros.guarding import first_to_go
 from vla_bt.ros.images import camera_info_of, message_of
 from vla_bt.ros.options import add_sim_options, ros_arguments

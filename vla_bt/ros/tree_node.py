@@ -41,7 +41,7 @@ from vla_bt.control.causes import load_causes
 from vla_bt.diagnosis import Diagnosis, Times, percentile_ms
 from vla_bt.episodes.journal import left_behind
 from vla_bt.episodes.recorder import EpisodeRecorder, RecorderStatus, labels
-from vla_bt.memory.clearing import keep_pictures_apart
+from vla_bt.memory.allocator import keep_pictures_apart
 from vla_bt.memory.ladder import limits_of
 from vla_bt.memory.monitor import MemoryMonitor
 from vla_bt.policy.client import WorkerClient

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bt.camera.lens import Picture
+from vla_bt.goals.plan import OTHER_SIDE
 from vla_bt.parent import die_with_parent
 from vla_bt.policy.port import PolicyStep
 from vla_bt.sim.scenes import (
@@ -41,7 +42,6 @@ _PERIODS_S = (0.05, 0.1, 0.1, 0.1, 0.15, 0.15, 0.2, 0.2)
 _LIMIT_S, _LONG_S = 20.0, 45.0
 _LATENCIES_S = (0.1, 0.1, 0.15, 0.2)
 _CHANGES_S = (0.5, 5.0)
-_OTHER = {"left": "right", "right": "left"}
 ARRAYS = ("frames", "elapsed", "twist", "actions", "stop", "auxiliary", "known")
 
 
@@ -137,7 +137,7 @@ def drives_of(job: Job, make_driver: Callable[[str, int], Driver] | None = None)
         )
         legs = [plan]
         if side and more.random() < job.changes:
-            legs.insert(0, replace(plan, side=_OTHER[side], limit_s=float(more.uniform(*_CHANGES_S)), darkness=None))
+            legs.insert(0, replace(plan, side=OTHER_SIDE[side], limit_s=float(more.uniform(*_CHANGES_S)), darkness=None))
         for leg in legs:
             driver = (
                 make_driver(leg.side, len(scene.boxes))

@@ -160,8 +160,9 @@ def practise(world: SimWorld, plan: Practice, driver: Driver, picture: Picture, 
             frame = framed(world.render(*whole_size(picture, world.lens)), world.lens, picture)
             label = expert.step(None, now, seen.twist)
             asked, nothing_to_claim = expert.asked, plan.cup_hidden
-            if (left := _light(plan.darkness, now - begun_s)) < 1.0:
-                frame = (frame * left).astype(np.uint8)
+            light = _light(plan.darkness, now - begun_s)
+            if light < 1.0:
+                frame = (frame * light).astype(np.uint8)
                 asked, nothing_to_claim = np.zeros_like(asked), True
                 label = replace(label, actions=np.zeros_like(label.actions), stop_probability=0.0)
             frames.append(frame)

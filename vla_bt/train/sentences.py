@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from vla_bt.goals.plan import OTHER_SIDE
 from vla_bt.train.grammar import WITH_SIDE, WITHOUT_SIDE, compose, one_of
 
 SPLITS = ("train", "validation", "test")
@@ -31,7 +32,6 @@ _ONE = ("box", "box", "box", "box", "carton", "obstacle", "crate", "package", "p
 _TWO = ("boxes", "boxes", "boxes", "boxes", "cartons", "obstacles", "crates", "packages", "parcels")
 _COLOURS = ("", "", "", "", "", "", "red", "white", "blue", "little", "coffee", "green")
 _CUP = ("cup", "cup", "cup", "cup", "mug", "mug", "glass", "tumbler", "beaker")
-_OTHER = {"left": "right", "right": "left"}
 _ELSEWHERE = (
     "go to {n}",
     "drive to {n}",
@@ -121,7 +121,7 @@ def all_sentences(side: str, boxes: int, split: str) -> list[str]:
     """Return one sentence of every template, the most usual words filled in; with a side, :data:`SHOWN` of those for training."""
     rng = np.random.default_rng(0)
     with_side = [compose(rng) for _ in range(SHOWN)] if split == "train" else WITH_SIDE[split]
-    words = {"b": "the box" if boxes == 1 else "the boxes", "c": "the cup", "s": side, "o": _OTHER.get(side, "")}
+    words = {"b": "the box" if boxes == 1 else "the boxes", "c": "the cup", "s": side, "o": OTHER_SIDE.get(side, "")}
     return [template.format(**words) for template in (with_side if side else WITHOUT_SIDE[split])]
 
 
@@ -168,11 +168,11 @@ def mirrored(sentence: str) -> str:
     >>> mirrored("go leftwards around the box on the left to the cup")
     'go rightwards around the box on the right to the cup'
     """
-    return re.sub(r"\b(left|right)(?=\b|wards?\b)", lambda found: _OTHER[found.group()], sentence)
+    return re.sub(r"\b(left|right)(?=\b|wards?\b)", lambda found: OTHER_SIDE[found.group()], sentence)
 
 
 def _filled(rng: np.random.Generator, template: str, side: str, boxes: int) -> str:
-    return template.format(b=_boxes(rng, boxes), c=_cup(rng), s=side, o=_OTHER.get(side, ""))
+    return template.format(b=_boxes(rng, boxes), c=_cup(rng), s=side, o=OTHER_SIDE.get(side, ""))
 
 
 def _boxes(rng: np.random.Generator, boxes: int) -> str:

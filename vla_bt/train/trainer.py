@@ -202,9 +202,20 @@ class Trainer:
         first = TRAIN_SEEDS.start + _ROUND_SEEDS * number + 10_000 * settings.seed
         driver = str(self.folder / f"round-{number - 1}") if number else ""
         picture = self.config.image.picture
-        names = "no_cup", "wide_surfaces", "near_cup", "changes", "darkness"
-        shares = {name: getattr(settings, name) for name in names}
-        return [Job(first + i, hard_world(i, settings.hard_share), driver, picture, **shares) for i in range(count)]
+        return [
+            Job(
+                first + i,
+                hard_world(i, settings.hard_share),
+                driver,
+                picture,
+                no_cup=settings.no_cup,
+                wide_surfaces=settings.wide_surfaces,
+                near_cup=settings.near_cup,
+                changes=settings.changes,
+                darkness=settings.darkness,
+            )
+            for i in range(count)
+        ]
 
     def _collect(self, number: int) -> list[Path]:
         if number == 0 and (self._data is not None or self._episodes):
